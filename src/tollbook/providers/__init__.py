@@ -1,0 +1,1 @@
+"""One module per wire format: how a vendor names models, meters, streams and fails."""

@@ -1,0 +1,121 @@
+"""What a vendor module provides: how one wire format names models, meters, streams and fails.
+
+An adapter is pure: bytes in, facts out. It never raises on what a vendor sends; what it cannot read it says so
+(`basis="unreported"`, flags).
+"""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from tollbook.core.usage import Usage
+
+
+class Reading(Struct, kw_only=True):
+    """What a vendor's answer says of itself.
+
+    `usage` is in disjoint classes and None when nothing was reported; `raw` is the vendor's usage object as it came
+    (at most 8 KiB; for a stream that spreads it over events, the merged object); `basis` is `provider_reported` or
+    `unreported`; `flags` may hold `inconsistent_usage` (classes do not recompose to the vendor's total),
+    `assumed_cache_ttl` and the like. `complete` is False for a stream that ended without its terminal event.
+    `error` is the class/code/type of a vendor's error (never its message). `output_text` counts the characters of
+    answer text that were seen, for estimates.
+    """
+
+    usage: Usage | None = None
+    basis: str = "unreported"
+    raw: bytes | None = None
+    model_served: str | None = None
+    response_id: str | None = None
+    tier: str | None = None
+    region: str | None = None
+    speed: str | None = None
+    complete: bool = True
+    error: str | None = None
+    flags: list[str] = []
+    output_text: int = 0
+
+
+class Estimate(Struct, kw_only=True):
+    """An estimated usage, how it was made, and the most each class can be."""
+
+    usage: Usage
+    method: str
+    bound: Usage
+
+
+class StreamReader(Protocol):
+    """Reads one streamed answer as it passes. Must cost little per chunk: most chunks carry no usage."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes from the vendor; give the bytes for the client.
+
+        The same object comes back unless something must be hidden (a usage chunk the client did not ask for) or an
+        event is cut at the end of `data` (it is held back until it is whole, if and only if something may have to be
+        hidden).
+        """
+        ...
+
+    def flush(self) -> bytes:
+        """What was held back when the stream ended."""
+        ...
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the terminal event has been seen."""
+        ...
+
+    def reading(self) -> Reading:
+        """What has been learned so far."""
+        ...
+
+
+class Prepared(Struct, kw_only=True):
+    """A request body as it goes to the vendor, and what of it concerns us."""
+
+    body: bytes
+    hides_usage: bool = False
+
+
+class Adapter(Protocol):
+    """One wire format. `endpoint` is its word in the vocabulary, `name` goes into ratings (`openai.chat/1`)."""
+
+    endpoint: str
+    name: str
+    path: str
+    format: str
+    model_fields: frozenset[str]
+    """Top-level members that decide model, price or who is billed, beside `model` itself."""
+    request_headers: frozenset[bytes]
+    """Lower-case names of client headers that are passed to the vendor; all others are dropped."""
+    vendor_request_id_headers: tuple[bytes, ...]
+
+    def prepare(
+        self, members: dict[str, bytes], spans: dict[str, tuple[int, int]], body: bytes, model: str
+    ) -> Prepared:
+        """The body for one target: `model` replaced where it differs, usage asked for where a stream needs it.
+
+        `members` are the raw values of the top-level members, `spans` where each value lies in `body`. Nothing else
+        changes, byte for byte.
+        """
+        ...
+
+    def read(self, status: int, body: bytes) -> Reading:
+        """Read a buffered answer."""
+        ...
+
+    def stream(self, prepared: Prepared) -> StreamReader:
+        """A reader for one streamed answer."""
+        ...
+
+    def estimate(self, body: bytes, members: dict[str, bytes], reading: Reading) -> Estimate:
+        """A usage for an answer whose usage never came, from the request's bytes and the text that was seen."""
+        ...
+
+    def error(self, status: int, code: str, message: str, request_id: str) -> bytes:
+        """An error body of our own in the client's wire format, with a stable code and the request id."""
+        ...
+
+    def credentials(self, secret: str) -> list[tuple[bytes, bytes]]:
+        """The headers that carry a vendor secret."""
+        ...
