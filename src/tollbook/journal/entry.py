@@ -77,15 +77,16 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `user`, `client_request_id`, `idempotency_key` and the values of `tags_digest` are keyed digests; `tags` holds
     the tags that the configuration declares open. `sources` says where a dimension came from (`header`, `baggage`,
-    `key`). `traceparent` is the caller's, if it sent a valid one.
+    `key`). `traceparent` is the caller's, if it sent a valid one. `model_asked` and `policy` are absent when the request
+    was refused before they were known.
     """
 
     id: str
     tenant: str
     key: str
     endpoint: str
-    model_asked: str
-    policy: str
+    model_asked: str | None = None
+    policy: str | None = None
     workload: str | None = None
     stream: bool = False
     user: str | None = None
@@ -187,8 +188,8 @@ class Close(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class RequestEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The payload of every `request.*` and `attempt.*` entry; which parts are there follows from the kind.
 
-    `lane` and `settlement.sequence` in `attempt.unsettled` name the opening entry in the lane that died. `opened` in
-    `request.closed` is when the request arrived.
+    `lane` and `settlement.sequence` name the opening entry where it stands in another lane than this one: a lane that
+    died. `opened` in `request.closed` is when the request arrived.
     """
 
     request: Request
