@@ -1,0 +1,117 @@
+"""What no single setting can tell: names refer to what exists, a route has one wire format, secrets stay safe."""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from tollbook.config.reader import Place, Reader, unknown
+from tollbook.core.settings import Config, Tenant, Vendor
+
+
+def check(config: Config, reader: Reader) -> None:
+    """Note every problem between settings. Names count as known where they were written, even with a broken body."""
+    known = {section: reader.names.get((section,), set()) for section in ("vendors", "models", "tenants")}
+    _check_gateway(config, reader)
+    for name, vendor in config.vendors.items():
+        _check_vendor(vendor, ("vendors", name), known["tenants"], reader)
+    for name in config.models:
+        _check_model(config, name, known["vendors"], reader)
+    for name, tenant in config.tenants.items():
+        _check_tenant(tenant, ("tenants", name), known["models"], reader)
+    _check_secrets(config, reader)
+
+
+def _check_gateway(config: Config, reader: Reader) -> None:
+    if config.gateway.port > 65_535:
+        reader.problem(("gateway", "listen"), f"found port {config.gateway.port}; allowed: a port from 0 to 65535")
+    if config.journal.sync == "off" and not config.journal.allow_unsafe:
+        reader.problem(
+            ("journal", "sync"),
+            "found 'off', which loses entries when power fails; allowed: periodic, before_forward, "
+            "or off together with allow_unsafe: true",
+        )
+    last = config.charging.rules[-1] if config.charging.rules else None
+    if last and (last.outcome or last.reason or last.next):
+        reader.problem(
+            ("charging", "rules", len(config.charging.rules) - 1),
+            "the last rule matches only some attempts; end with one that has borne_by alone",
+        )
+
+
+def _check_vendor(vendor: Vendor, place: Place, tenants: Iterable[str], reader: Reader) -> None:
+    problem = _problem_of_url(vendor.base_url)
+    if problem:
+        reader.problem((*place, "base_url"), problem)
+    _check_unique([f"{key.name} from {key.since}" for key in vendor.keys], (*place, "keys"), reader)
+    for index, key in enumerate(vendor.keys):
+        _check_known("tenant", key.tenants, tenants, (*place, "keys", index, "tenants"), reader)
+
+
+def _problem_of_url(text: str) -> str | None:
+    """Why a vendor may not be reached at an address; None when it may. A secret is never sent in clear."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as fault:
+        return f"found {text!r}: {fault}; allowed: an address such as https://api.example.com/v1"
+    if url.username or url.password:
+        return "holds a user or password; put the credential under keys"
+    if not url.hostname or url.scheme not in ("https", "http") or url.query or url.fragment or port == 0:
+        return f"found {text!r}; allowed: an address such as https://api.example.com/v1, without query or fragment"
+    if url.scheme == "http" and not is_loopback(url):
+        return f"found {text!r}; allowed: https, since the key would travel in clear (http only to this machine)"
+    return None
+
+
+def is_loopback(url: SplitResult) -> bool:
+    """Whether an address is this machine's own by its very text."""
+    host = url.hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_model(config: Config, name: str, vendors: set[str], reader: Reader) -> None:
+    place: Place = ("models", name, "targets")
+    formats: dict[str, str] = {}
+    for index, target in enumerate(config.models[name].targets):
+        vendor = config.vendors.get(target.vendor)
+        if target.vendor not in vendors:
+            reader.problem((*place, index, "vendor"), unknown("vendor", target.vendor, vendors))
+        elif vendor is not None:
+            formats.setdefault(vendor.format, target.vendor)
+    if len(formats) > 1:
+        found = ", ".join(f"{vendor} ({kind})" for kind, vendor in formats.items())
+        reader.problem(place, f"found targets of several wire formats: {found}; bodies are not translated, keep to one")
+
+
+def _check_tenant(tenant: Tenant, place: Place, models: Iterable[str], reader: Reader) -> None:
+    _check_known("model", tenant.models, models, (*place, "models"), reader)
+    _check_unique([key.name for key in tenant.keys], (*place, "keys"), reader)
+    for index, key in enumerate(tenant.keys):
+        _check_known("workload", key.workloads, tenant.workloads, (*place, "keys", index, "workloads"), reader)
+
+
+def _check_secrets(config: Config, reader: Reader) -> None:
+    """Two tenant keys with one secret would leave open who is charged."""
+    seen: dict[str, str] = {}
+    for name, tenant in config.tenants.items():
+        for index, key in enumerate(tenant.keys):
+            other = seen.setdefault(key.secret, f"tenants.{name}.keys[{index}]")
+            if other != f"tenants.{name}.keys[{index}]":
+                place: Place = ("tenants", name, "keys", index, "secret")
+                reader.problem(place, f"the same secret as {other}; give each key its own")
+
+
+def _check_known(what: str, names: Sequence[str] | None, known: Iterable[str], place: Place, reader: Reader) -> None:
+    names_known = set(known)
+    for index, name in enumerate(names or ()):
+        if name not in names_known:
+            reader.problem((*place, index), unknown(what, name, names_known))
+
+
+def _check_unique(names: Sequence[str], place: Place, reader: Reader) -> None:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            reader.problem((*place, index), f"the name {name.removesuffix(' from None')} is used twice; keep one")

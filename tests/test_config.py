@@ -1,0 +1,270 @@
+"""The configuration file: read by its types, every problem at once."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollbook import config
+from tollbook.core.digest import sha256_hex
+from tollbook.core.faults import BadConfiguration
+from tollbook.core.settings import Config, KeyHolder, Snapshot
+
+CONTRACT = """\
+book: ./book
+gateway: {listen: "127.0.0.1:8080", workers: 1, client_gone: drain}
+journal: {sync: periodic}
+vendors:
+  openai: {format: openai, base_url: "https://api.openai.com/v1", keys: [{name: main, secret: "env:OPENAI_API_KEY"}]}
+  claude:
+    format: anthropic
+    base_url: "https://api.anthropic.com"
+    keys: [{name: main, secret: "env:ANTHROPIC_API_KEY"}]
+models:
+  gpt-4o-mini: {targets: [{vendor: openai, model: gpt-4o-mini}]}
+  fast:
+    targets: [{vendor: openai, model: gpt-4o-mini}, {vendor: openai, model: gpt-4o}]
+    retry: {attempts: 3, on: [connect, timeout, "429", 5xx]}
+tenants:
+  acme: {keys: [{name: acme-prod, secret: "env:ACME_KEY"}], workloads: [search, support]}
+"""
+
+ENVIRONMENT = {"OPENAI_API_KEY": "sk-canary-openai", "ANTHROPIC_API_KEY": "sk-canary-claude", "ACME_KEY": "acme-canary"}
+
+
+def problems_of(text: str) -> list[str]:
+    """The lines of the error that a text gives, without its first."""
+    with pytest.raises(BadConfiguration) as caught:
+        config.parse(text)
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+def only_problem_of(text: str) -> str:
+    problems = problems_of(text)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+def test_the_published_example_is_read_as_written() -> None:
+    """The example of the contract gives the values it names, and defaults for the rest."""
+    settings = config.parse(CONTRACT)
+    assert settings.models["fast"].retry.attempts == 3
+    assert settings.models["fast"].retry.on == ("connect", "timeout", "429", "5xx")
+    assert settings.models["gpt-4o-mini"].retry.attempts == 2
+    assert settings.vendors["claude"].party == "anthropic"
+    assert settings.gateway.port == 8080
+    assert settings.gateway.drain.seconds == 600
+    assert settings.gateway.drain.bytes == 64 * 1024 * 1024
+    assert settings.format_of("fast") == "openai"
+    assert settings.tenants["acme"].workloads == ("search", "support")
+
+
+def test_units_become_milliseconds_and_bytes() -> None:
+    """Durations and sizes are written with a unit; a bare number is refused, since its unit would be a guess."""
+    settings = config.parse("book: b\ngateway: {timeouts: {connect: 500ms, idle: 2m}, body_limit: 4 MiB}")
+    assert (settings.gateway.timeouts.connect, settings.gateway.timeouts.idle) == (500, 120_000)
+    assert settings.gateway.body_limit == 4 * 1024 * 1024
+    assert "found '5'; allowed: a duration such as" in only_problem_of("book: b\ngateway: {timeouts: {connect: 5}}")
+
+
+def test_every_problem_is_told_at_once_with_its_line() -> None:
+    """A file with several mistakes gives one error that names each: line, place, what was found, what is allowed."""
+    text = CONTRACT.replace("workers: 1", "workers: 0").replace("client_gone: drain", "client_gone: drop")
+    text = text.replace("vendor: openai, model: gpt-4o}", "vendor: opnai, model: gpt-4o}") + "gatway: {}\n"
+    assert problems_of(text) == [
+        "line 2: gateway.client_gone: found 'drop'; allowed: cancel, drain",
+        "line 2: gateway.workers: found '0'; allowed: an integer from 1 to 64",
+        "line 13: models.fast.targets[1].vendor: found 'opnai', an unknown vendor; allowed: claude, openai; "
+        "did you mean openai?",
+        "line 17: gatway: found 'gatway', an unknown setting; allowed: book, charging, gateway, journal, models, "
+        "tenants, vendors; did you mean gateway?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gateway: {}", "line 1: the file: book is missing"),
+        ("book: a\nbook: b", "line 2: book: written twice, first in line 1"),
+        ("book:", "line 1: book: found nothing"),
+        ("book: [a]", "line 1: book: found a list"),
+        ("book: a\ngateway: 7", "line 2: gateway: found '7'; allowed: a mapping"),
+        ("book: a\njournal: {sync: off}", "line 2: journal.sync: found 'off', which loses entries"),
+        ("book: a\ngateway: {listen: 'localhost'}", "line 2: gateway.listen: found 'localhost'; allowed: host:port"),
+        ("book: a\ngateway: {listen: 'localhost:70000'}", "found port 70000"),
+        ("book: a\ntenants: {'a/b': {keys: [{name: k, secret: s}]}}", "found 'a/b' as a name"),
+        ("book: a\ntenants: {t: {keys: []}}", "line 2: tenants.t.keys: found 0 in the list; allowed: 1 or more"),
+        ("book: a\ntenants: {t: {keys: [{name: k, secret: s}], models: [x]}}", "an unknown model; allowed: none"),
+        ("book: a\ncharging: {rules: [{outcome: ok, borne_by: tenant}]}", "the last rule matches only some attempts"),
+        ("book: a\ncharging: {rules: [{borne_by: nobody}]}", "allowed: tenant, platform, vendor_claim"),
+        (
+            "book: a\nvendors: {v: {format: openai, base_url: 'https://x', keys: [{name: k, secret: s, from: 2026-11-01}]}}",
+            "line 2: vendors.v.keys[0].from: found '2026-11-01'; allowed: an instant with a zone",
+        ),
+    ],
+)
+def test_bad_input_names_the_place_and_what_is_allowed(text: str, message: str) -> None:
+    """Each kind of mistake is told in words that let one repair it."""
+    assert message in only_problem_of(text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.openai.com/v1",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "ftp://127.0.0.1/x",
+        "api.openai.com",
+        "https://user:word@api.openai.com",
+        "https://api.openai.com/v1?key=1",
+        "https://:443/v1",
+        "https://api.openai.com:99999",
+    ],
+)
+def test_a_vendor_secret_never_travels_in_clear(url: str) -> None:
+    """A vendor is reached by https; http is for this very machine, and no address carries a credential."""
+    text = f"book: b\nvendors: {{v: {{format: openai, base_url: '{url}', keys: [{{name: k, secret: s}}]}}}}"
+    problem = only_problem_of(text)
+    assert problem.startswith("line 2: vendors.v.base_url: ")
+    assert "word" not in problem.replace("password", "")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8081/v1", "http://localhost:9", "http://[::1]:9/v1", "https://x.y/v1"]
+)
+def test_this_machine_may_be_reached_by_http(url: str) -> None:
+    """A simulator on this machine needs no certificate."""
+    config.parse(f"book: b\nvendors: {{v: {{format: openai, base_url: '{url}', keys: [{{name: k, secret: s}}]}}}}")
+
+
+def test_a_route_has_one_wire_format() -> None:
+    """Bodies are not translated, so a route over two formats could not keep its promise."""
+    text = CONTRACT.replace("{vendor: openai, model: gpt-4o}", "{vendor: claude, model: claude-haiku-4-5}")
+    assert "targets of several wire formats: openai (openai), claude (anthropic)" in only_problem_of(text)
+
+
+def test_not_yaml_is_told_with_its_line() -> None:
+    """A syntax error names the line."""
+    with pytest.raises(BadConfiguration, match="line 2: not YAML"):
+        config.parse("book: a\n: : [")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "just a word", "[]", "[" * 5000, "a: &x [*x]\nbook: *x", "\x00", "!!python/object:os.system {}"]
+)
+def test_what_is_no_configuration_is_refused_in_words(text: str) -> None:
+    """Nothing but a mapping of settings is read, and no tag makes an object."""
+    with pytest.raises(BadConfiguration):
+        config.parse(text)
+
+
+@given(st.text(max_size=60))
+def test_no_text_makes_the_reader_stumble(text: str) -> None:
+    """Whatever a file holds, the answer is settings or a BadConfiguration."""
+    for candidate in (text, f"book: {text}", f"book: a\ngateway: {{workers: {text}}}", f"book: a\n{text}: {text}"):
+        try:
+            assert isinstance(config.parse(candidate), Config)
+        except BadConfiguration as fault:
+            assert "tollbook.yaml" in str(fault)
+
+
+def test_secrets_come_from_environment_and_files(tmp_path: Path) -> None:
+    """A vendor's secret is known in clear, a tenant's as its SHA-256 only."""
+    secret_file = tmp_path / "acme.key"
+    secret_file.write_text("acme-from-file\n")
+    secret_file.chmod(0o600)
+    settings = config.parse(CONTRACT.replace("env:ACME_KEY", "file:acme.key"))
+    secrets = config.resolve(settings, tmp_path, ENVIRONMENT)
+    assert secrets.vendors == {"openai": {"main": "sk-canary-openai"}, "claude": {"main": "sk-canary-claude"}}
+    assert secrets.tenants == {sha256_hex(b"acme-from-file"): KeyHolder("acme", "acme-prod")}
+
+
+def test_missing_secrets_are_all_named_and_no_value_is_shown(tmp_path: Path) -> None:
+    """Serving without a variable says which; files that others can read, empty and unusable values are refused."""
+    open_file = tmp_path / "open.key"
+    open_file.write_text("canary-in-open-file")
+    open_file.chmod(0o644)
+    text = CONTRACT.replace("env:ACME_KEY", "file:open.key")
+    with pytest.raises(BadConfiguration) as caught:
+        config.resolve(config.parse(text), tmp_path, {"OPENAI_API_KEY": "canary\nheader: x"})
+    message = str(caught.value)
+    assert "vendors.openai.keys.main: the environment variable OPENAI_API_KEY holds a space, a line break" in message
+    assert "vendors.claude.keys.main: the environment variable ANTHROPIC_API_KEY is not set" in message
+    assert "open.key can be read by others; do: chmod 600" in message
+    assert "canary" not in message
+
+
+def test_one_secret_for_two_tenant_keys_is_refused(tmp_path: Path) -> None:
+    """Who is charged must follow from the key alone, also when two references hold the same value."""
+    text = CONTRACT + '  globex: {keys: [{name: prod, secret: "env:GLOBEX_KEY"}]}\n'
+    with pytest.raises(
+        BadConfiguration, match=r"tenants.globex.keys.prod: the same secret as tenants.acme.keys.acme-prod"
+    ):
+        config.resolve(config.parse(text), tmp_path, {**ENVIRONMENT, "GLOBEX_KEY": "acme-canary"})
+    assert "the same secret as" in only_problem_of(text.replace("env:GLOBEX_KEY", "env:ACME_KEY"))
+
+
+def test_the_digest_holds_no_secret_and_follows_every_change() -> None:
+    """Two files that differ in a setting differ in digest; a literal secret leaves no trace in document or words."""
+    literal = CONTRACT.replace("env:ACME_KEY", "acme-canary")
+    settings = config.parse(literal)
+    assert b"canary" not in settings.document()
+    assert "canary" not in repr(settings)
+    assert settings.digest == config.parse(literal.replace("acme-canary", "acme-canary-2")).digest
+    assert settings.digest != config.parse(literal.replace("workers: 1", "workers: 2")).digest
+
+
+def test_a_policy_version_names_one_text() -> None:
+    """Changing a route changes its version and no other's; the order of a file does not matter."""
+    before, after = config.parse(CONTRACT), config.parse(CONTRACT.replace("attempts: 3", "attempts: 4"))
+    assert before.policy_version("fast") != after.policy_version("fast")
+    assert before.policy_version("gpt-4o-mini") == after.policy_version("gpt-4o-mini")
+    assert len(before.policy_version("fast")) == 12
+
+
+def test_a_snapshot_comes_back_whole_without_literal_secrets(tmp_path: Path) -> None:
+    """What a worker is handed equals what was read, but for secrets written in the file, which it has hashed."""
+    path = tmp_path / "tollbook.yaml"
+    path.write_text(CONTRACT.replace("env:ACME_KEY", "acme-canary"))
+    made = config.snapshot(config.load(path), path, ENVIRONMENT)
+    data = made.encode()
+    assert b"acme-canary" not in data
+    back = Snapshot.decode(data)
+    assert back.secrets == made.secrets
+    assert back.config.digest == made.config.digest
+    assert back.book_root == str(tmp_path / "book")
+
+
+def test_the_file_is_found_by_argument_variable_or_name() -> None:
+    """The argument comes first, then the variable, then the usual name."""
+    assert config.find_path(Path("a.yaml"), {"TOLLBOOK_CONFIG": "b.yaml"}) == Path("a.yaml")
+    assert config.find_path(None, {"TOLLBOOK_CONFIG": "b.yaml"}) == Path("b.yaml")
+    assert config.find_path(None, {}) == Path("tollbook.yaml")
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    """The first error a stranger meets says what to do."""
+    with pytest.raises(BadConfiguration, match="tollbook init"):
+        config.load(tmp_path / "tollbook.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "next_action", "bearer"),
+    [
+        ("ok", "first", "answer", "tenant"),
+        ("ok", "fallback", "answer", "tenant"),
+        ("client_gone", "first", "answer", "tenant"),
+        ("timeout", "first", "retry", "platform"),
+        ("vendor_error", "retry", "give_up", "platform"),
+        ("truncated", "first", "answer", "tenant"),
+        ("truncated", "first", "fallback", "platform"),
+        ("cancelled", "hedge", "answer", "platform"),
+        ("unsettled", "first", "give_up", "platform"),
+    ],
+)
+def test_who_bears_an_attempt(outcome: str, reason: str, next_action: str, bearer: str) -> None:
+    """The tenant pays for what it asked and received; the platform for its own retries, hedges and faults."""
+    assert Config(book="b").charging.bearer(outcome, reason, next_action) == bearer
