@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from tollbook.config.checks import check
 from tollbook.config.reader import Reader
 from tollbook.config.secrets import resolve
 from tollbook.core.faults import BadConfiguration
-from tollbook.core.settings import Config, Snapshot
+from tollbook.core.settings import Model, Settings, Vendor, digest_of
 
-__all__ = ["DEFAULT_PATH", "ENVIRONMENT_VARIABLE", "find_path", "load", "parse", "resolve", "snapshot"]
+__all__ = ["DEFAULT_PATH", "ENVIRONMENT_VARIABLE", "find_path", "load", "parse", "resolve"]
 
 DEFAULT_PATH: Final = "tollbook.yaml"
 ENVIRONMENT_VARIABLE: Final = "TOLLBOOK_CONFIG"
@@ -25,7 +27,7 @@ def find_path(given: Path | None, environ: Mapping[str, str] = os.environ) -> Pa
     return given or Path(environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_PATH)
 
 
-def load(path: Path) -> Config:
+def load(path: Path) -> Settings:
     """The settings of a file.
 
     Raises BadConfiguration with all problems at once when it cannot be read, is not YAML, or says what it may not.
@@ -41,19 +43,26 @@ def load(path: Path) -> Config:
     return parse(text, str(path))
 
 
-def parse(text: str, source: str = DEFAULT_PATH) -> Config:
+def parse(text: str, source: str = DEFAULT_PATH) -> Settings:
     """The settings in a text; `source` names it in errors. Raises BadConfiguration."""
     reader = Reader(text, source)
-    config: Config = reader.read(Config)
-    check(config, reader)
+    settings: Settings = reader.read(Settings)
+    check(settings, reader)
     reader.finish()
-    return config
+    return _completed(settings)
 
 
-def snapshot(config: Config, path: Path, environ: Mapping[str, str] = os.environ) -> Snapshot:
-    """What workers are started with: the settings, the secrets they refer to, the book's directory.
+def _completed(settings: Settings) -> Settings:
+    """The settings with what follows from them: billing parties, policy versions, the digest of it all."""
+    vendors = {name: _with_billing(vendor) for name, vendor in settings.vendors.items()}
+    models = {name: _with_version(model) for name, model in settings.models.items()}
+    settings = replace(settings, vendors=vendors, models=models)
+    return replace(settings, digest=digest_of(settings))
 
-    Raises BadConfiguration naming every secret that cannot be had.
-    """
-    secrets = resolve(config, path.parent, environ)
-    return Snapshot(config, secrets, str(config.book_root(path.parent).resolve()))
+
+def _with_billing(vendor: Vendor) -> Vendor:
+    return replace(vendor, billing=vendor.billing or vendor.format)
+
+
+def _with_version(model: Model) -> Model:
+    return replace(model, version=digest_of(model)[:12])

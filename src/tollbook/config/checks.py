@@ -5,36 +5,31 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from tollbook.config.reader import Place, Reader, unknown
-from tollbook.core.settings import Config, Tenant, Vendor
+from tollbook.core.settings import Settings, Tenant, Vendor
 
 
-def check(config: Config, reader: Reader) -> None:
+def check(settings: Settings, reader: Reader) -> None:
     """Note every problem between settings. Names count as known where they were written, even with a broken body."""
     known = {section: reader.names.get((section,), set()) for section in ("vendors", "models", "tenants")}
-    _check_gateway(config, reader)
-    for name, vendor in config.vendors.items():
+    _check_gateway(settings, reader)
+    for name, vendor in settings.vendors.items():
         _check_vendor(vendor, ("vendors", name), known["tenants"], reader)
-    for name in config.models:
-        _check_model(config, name, known["vendors"], reader)
-    for name, tenant in config.tenants.items():
+    for name in settings.models:
+        _check_model(settings, name, known["vendors"], reader)
+    for name, tenant in settings.tenants.items():
         _check_tenant(tenant, ("tenants", name), known["models"], reader)
-    _check_secrets(config, reader)
+    _check_secrets(settings, reader)
 
 
-def _check_gateway(config: Config, reader: Reader) -> None:
-    if config.gateway.port > 65_535:
-        reader.problem(("gateway", "listen"), f"found port {config.gateway.port}; allowed: a port from 0 to 65535")
-    if config.journal.sync == "off" and not config.journal.allow_unsafe:
+def _check_gateway(settings: Settings, reader: Reader) -> None:
+    port = int(settings.gateway.listen.rpartition(":")[2])
+    if port > 65_535:
+        reader.problem(("gateway", "listen"), f"found port {port}; allowed: a port from 0 to 65535")
+    if settings.journal.sync == "off" and not settings.journal.allow_unsafe:
         reader.problem(
             ("journal", "sync"),
             "found 'off', which loses entries when power fails; allowed: periodic, before_forward, "
             "or off together with allow_unsafe: true",
-        )
-    last = config.charging.rules[-1] if config.charging.rules else None
-    if last and (last.outcome or last.reason or last.next):
-        reader.problem(
-            ("charging", "rules", len(config.charging.rules) - 1),
-            "the last rule matches only some attempts; end with one that has borne_by alone",
         )
 
 
@@ -42,7 +37,7 @@ def _check_vendor(vendor: Vendor, place: Place, tenants: Iterable[str], reader: 
     problem = _problem_of_url(vendor.base_url)
     if problem:
         reader.problem((*place, "base_url"), problem)
-    _check_unique([f"{key.name} from {key.since}" for key in vendor.keys], (*place, "keys"), reader)
+    _check_unique([key.name for key in vendor.keys], (*place, "keys"), reader)
     for index, key in enumerate(vendor.keys):
         _check_known("tenant", key.tenants, tenants, (*place, "keys", index, "tenants"), reader)
 
@@ -72,11 +67,11 @@ def is_loopback(url: SplitResult) -> bool:
         return False
 
 
-def _check_model(config: Config, name: str, vendors: set[str], reader: Reader) -> None:
+def _check_model(settings: Settings, name: str, vendors: set[str], reader: Reader) -> None:
     place: Place = ("models", name, "targets")
     formats: dict[str, str] = {}
-    for index, target in enumerate(config.models[name].targets):
-        vendor = config.vendors.get(target.vendor)
+    for index, target in enumerate(settings.models[name].targets):
+        vendor = settings.vendors.get(target.vendor)
         if target.vendor not in vendors:
             reader.problem((*place, index, "vendor"), unknown("vendor", target.vendor, vendors))
         elif vendor is not None:
@@ -93,10 +88,10 @@ def _check_tenant(tenant: Tenant, place: Place, models: Iterable[str], reader: R
         _check_known("workload", key.workloads, tenant.workloads, (*place, "keys", index, "workloads"), reader)
 
 
-def _check_secrets(config: Config, reader: Reader) -> None:
+def _check_secrets(settings: Settings, reader: Reader) -> None:
     """Two tenant keys with one secret would leave open who is charged."""
     seen: dict[str, str] = {}
-    for name, tenant in config.tenants.items():
+    for name, tenant in settings.tenants.items():
         for index, key in enumerate(tenant.keys):
             other = seen.setdefault(key.secret, f"tenants.{name}.keys[{index}]")
             if other != f"tenants.{name}.keys[{index}]":
@@ -104,9 +99,9 @@ def _check_secrets(config: Config, reader: Reader) -> None:
                 reader.problem(place, f"the same secret as {other}; give each key its own")
 
 
-def _check_known(what: str, names: Sequence[str] | None, known: Iterable[str], place: Place, reader: Reader) -> None:
+def _check_known(what: str, names: Sequence[str], known: Iterable[str], place: Place, reader: Reader) -> None:
     names_known = set(known)
-    for index, name in enumerate(names or ()):
+    for index, name in enumerate(names):
         if name not in names_known:
             reader.problem((*place, index), unknown(what, name, names_known))
 
@@ -114,4 +109,4 @@ def _check_known(what: str, names: Sequence[str] | None, known: Iterable[str], p
 def _check_unique(names: Sequence[str], place: Place, reader: Reader) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
-            reader.problem((*place, index), f"the name {name.removesuffix(' from None')} is used twice; keep one")
+            reader.problem((*place, index), f"the name {name} is used twice; keep one")

@@ -3,24 +3,25 @@
 import difflib
 import re
 from collections.abc import Iterable
+from datetime import date
+from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 import yaml
 from msgspec import NODEFAULT, inspect
 
-from tollbook.core.clock import parse_instant
 from tollbook.core.faults import BadConfiguration
 
 Place = tuple[str | int, ...]
 
 _UNITS: Final = {
-    "duration": {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000},
-    "size": {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30},
+    "duration": {"ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600)},
+    "size": {"B": Fraction(1), "KiB": Fraction(1 << 10), "MiB": Fraction(1 << 20), "GiB": Fraction(1 << 30)},
 }
 _EXAMPLES: Final = {
     "duration": "a duration such as 500ms, 30s, 10m, 1h",
     "size": "a size such as 64 KiB, 64 MiB, 1 GiB",
-    "instant": "an instant with a zone, such as 2026-11-23T16:40:00Z",
+    "day": "a day such as 2026-11-23",
     "secret": "env:NAME, file:/path, or the secret itself",
 }
 _NULL: Final = "tag:yaml.org,2002:null"
@@ -123,8 +124,9 @@ class Reader:
                 yield name.value, value
 
     def _members(self, node: yaml.Node, kind: inspect.StructType, place: Place) -> dict[str, Any]:
-        fields = {field.encode_name: field for field in kind.fields}
-        values, seen = {}, set()
+        fields = {field.encode_name: field for field in kind.fields if not is_derived(field)}
+        values: dict[str, Any] = {"name": place[-1]} if _is_named_by_place(kind) else {}
+        seen = set()
         for name, value in self._pairs(node, place):
             seen.add(name)
             if name not in fields:
@@ -188,8 +190,6 @@ def allowed(kind: inspect.Type, remarks: dict[str, Any] | None = None) -> str:
     remarks = {**own, **(remarks or {})}
     if isinstance(kind, inspect.UnionType):
         return next(allowed(part, remarks) for part in kind.types if not isinstance(part, inspect.NoneType))
-    if "words" in remarks:
-        return ", ".join(remarks["words"])
     if remarks.get("unit") in _EXAMPLES:
         return _EXAMPLES[remarks["unit"]]
     if isinstance(kind, inspect.LiteralType):
@@ -204,6 +204,15 @@ def allowed(kind: inspect.Type, remarks: dict[str, Any] | None = None) -> str:
         part, part_remarks = unwrap(kind.item_type)
         return "a list" if isinstance(part, inspect.StructType) else f"a list of: {allowed(part, part_remarks)}"
     return "a mapping"
+
+
+def is_derived(field: inspect.Field) -> bool:
+    """Whether a field is not written in the file but follows from it."""
+    return bool(unwrap(field.type)[1].get("derived"))
+
+
+def _is_named_by_place(kind: inspect.StructType) -> bool:
+    return any(field.name == "name" and is_derived(field) for field in kind.fields)
 
 
 def default_of(field: inspect.Field) -> Any:
@@ -234,26 +243,33 @@ def _parse(text: str, kind: inspect.Type, remarks: dict[str, Any]) -> Any:
         found = re.fullmatch(r"(\d{1,15})\s*([A-Za-z]+)", text)
         factor = _UNITS[unit].get(found.group(2)) if found else None
         return _within(int(found.group(1)) * factor, kind) if found and factor else None
-    if unit == "instant":
-        try:
-            return parse_instant(text)
-        except ValueError:
-            return None
-    if "words" in remarks:
-        return text if text in remarks["words"] else None
+    if unit == "day":
+        return text if _is_day(text) else None
     if isinstance(kind, inspect.LiteralType):
         return text if text in kind.values else None
     if isinstance(kind, inspect.BoolType):
         return {"true": True, "false": False}.get(text)
     if isinstance(kind, inspect.IntType):
-        return _within(int(text), kind) if re.fullmatch(r"\d{1,15}", text) else None
+        return _within(Fraction(text), kind) if re.fullmatch(r"\d{1,15}", text) else None
     return text if _fits(text, kind) else None
 
 
-def _within(number: int, kind: inspect.Type) -> int | None:
-    assert isinstance(kind, inspect.IntType)
-    low, high = kind.ge, kind.le
-    return number if (low is None or number >= low) and (high is None or number <= high) else None
+def _within(number: Fraction, kind: inspect.Type) -> int | float | None:
+    """A number as the kind asks for it; None when it is out of bounds or would have to be rounded."""
+    assert isinstance(kind, inspect.IntType | inspect.FloatType)
+    low = kind.ge if kind.ge is not None else kind.gt
+    if (low is not None and number < low) or number == kind.gt or (kind.le is not None and number > kind.le):
+        return None
+    if isinstance(kind, inspect.FloatType):
+        return float(number)
+    return int(number) if number.denominator == 1 else None
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return re.fullmatch(r"\d{4}-\d\d-\d\d", text) is not None and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _fits(text: str, kind: inspect.Type) -> bool:

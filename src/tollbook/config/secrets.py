@@ -1,51 +1,54 @@
 """Secrets: a reference (`env:NAME`, `file:/path`) becomes the secret, or a problem that names it and shows no value."""
 
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from tollbook.core.digest import sha256_hex
 from tollbook.core.faults import BadConfiguration
-from tollbook.core.settings import Config, KeyHolder, Secrets
+from tollbook.core.settings import Secrets, Settings
 
 
 class _Missing(Exception):
     """A secret that cannot be had; the message says why and what to do."""
 
 
-def resolve(config: Config, base: Path, environ: Mapping[str, str]) -> Secrets:
-    """The secrets that the settings refer to; `file:` paths are relative to `base`.
+def resolve(settings: Settings, base: Path, environ: Mapping[str, str] = os.environ) -> Secrets:
+    """The secrets that the settings refer to; `file:` paths are relative to `base`, the configuration's directory.
 
     Raises BadConfiguration naming every one that cannot be had, or that two tenant keys share.
     """
     problems: list[str] = []
-    vendors: dict[str, dict[str, str]] = {name: {} for name in config.vendors}
-    tenants: dict[str, KeyHolder] = {}
-    for place, owner, key, reference in _references(config):
+    found: dict[str, dict[str, dict[str, str]]] = {
+        "vendors": {name: {} for name in settings.vendors},
+        "tenants": {name: {} for name in settings.tenants},
+    }
+    owners: dict[str, str] = {}
+    for kind, owner, key, reference in _references(settings):
+        place = f"{kind}.{owner}.keys.{key}"
         try:
             secret = _resolve_one(reference, base, environ)
         except _Missing as missing:
             problems.append(f"{place}: {missing}")
             continue
-        if place.startswith("vendors."):
-            vendors[owner][key] = secret
-            continue
-        other = tenants.setdefault(sha256_hex(secret.encode()), KeyHolder(owner, key))
-        if other != KeyHolder(owner, key):
-            problems.append(f"{place}: the same secret as tenants.{other.tenant}.keys.{other.key}; give each its own")
+        found[kind][owner][key] = secret
+        other = owners.setdefault(secret, place) if kind == "tenants" else place
+        if other != place:
+            problems.append(f"{place}: the same secret as {other}; give each its own")
     if problems:
         raise BadConfiguration("\n".join(["secrets cannot be had:", *(f"  {problem}" for problem in problems)]))
-    return Secrets(vendors, tenants)
+    return Secrets(found["vendors"], found["tenants"])
 
 
-def _references(config: Config) -> list[tuple[str, str, str, str]]:
-    """Every secret that is referred to: place, owner, key name, reference."""
-    return [
-        (f"{kind}.{owner}.keys.{key.name}", owner, key.name, key.secret)
-        for kind, owners in (("vendors", config.vendors), ("tenants", config.tenants))
-        for owner, settings in owners.items()
-        for key in settings.keys
+def _references(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """Every secret that is referred to: `vendors` or `tenants`, the owner, the key's name, the reference."""
+    vendors = [
+        ("vendors", vendor.name, key.name, key.secret) for vendor in settings.vendors.values() for key in vendor.keys
     ]
+    tenants = [
+        ("tenants", tenant.name, key.name, key.secret) for tenant in settings.tenants.values() for key in tenant.keys
+    ]
+    return vendors + tenants
 
 
 def _resolve_one(reference: str, base: Path, environ: Mapping[str, str]) -> str:

@@ -1,117 +1,103 @@
-"""The settings as frozen values: every setting once, with its name, default and help.
+"""The values a configuration is made of: every setting once, with its name, default and help.
 
-`tollbook.config` reads and checks the file; workers are handed the values as a `Snapshot` and never see the file.
-Durations are integers of milliseconds inside and text with a unit in the file (`500ms`, `30s`, `10m`, `1h`); sizes
-are integers of bytes inside and text with a unit in the file (`64 KiB`, `64 MiB`, `1 GiB`).
+Plain, frozen, without I/O, cheap to hand to a worker. `tollbook.config` reads and checks the file by these types;
+the reference page is made from them. A remark `unit` tells how the text in the file becomes the value: `duration`
+(`500ms`, `30s`, `10m`, `1h`; seconds inside), `size` (`64 KiB`, `64 MiB`, `1 GiB`; bytes inside), `secret`, `day`. A
+remark `derived` marks what the file does not say: it is the name under which the rest stands, or computed from it.
 """
 
-from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from tollbook.core.digest import canonical_json, sha256_hex
-from tollbook.core.vocabulary import ATTEMPT_REASONS, BEARERS, NEXT_ACTIONS, OUTCOMES
 
-Format: TypeAlias = Literal["openai", "anthropic"]
-FORMATS: Final[tuple[str, ...]] = get_args(Format)
+Name: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$", title="a name of letters, digits and . _ @ -")
+]
+ModelName: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,127}$", title="a name of letters, digits and . _ @ : / + -")
+]
+VendorId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+Failure: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^(connect|timeout|5xx|[45]\d\d)$", title="connect, timeout, 5xx, or a status such as 429"),
+]
 
-NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$"
-MODEL_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,127}$"
+_DURATION: Final = {"unit": "duration"}
+_SIZE: Final = {"unit": "size"}
+_SECRET: Final = {"unit": "secret"}
+_DAY: Final = {"unit": "day"}
+_DERIVED: Final = {"derived": True}
 
-LISTEN: Final = r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$"
+_KIB: Final = 1024
+_MIB: Final = 1024 * _KIB
 
-Name: TypeAlias = Annotated[str, Meta(pattern=NAME, title="a name of letters, digits and . _ @ -")]
-ModelName: TypeAlias = Annotated[str, Meta(pattern=MODEL_NAME, title="a name of letters, digits and . _ @ : / + -")]
-Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
-
-DURATION: Final = {"unit": "duration"}
-SIZE: Final = {"unit": "size"}
-INSTANT: Final = {"unit": "instant"}
-SECRET: Final = {"unit": "secret"}
-"""Marks for the reader of the file: how the text of a setting becomes its value."""
-
-KIB: Final = 1024
-MIB: Final = 1024 * KIB
-
-
-class Drain(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long an answer is read on after its client has left."""
-
-    seconds: Annotated[int, Meta(ge=1, le=3600, description="Longest time an abandoned answer is read on.")] = 600
-    bytes: Annotated[int, Meta(ge=1, extra=SIZE, description="Most bytes of an abandoned answer that are read on.")] = (
-        64 * MIB
-    )
+_KEPT_IN: Final = "`env:NAME`, `file:/path` (mode 0600), or the secret itself (not advised)."
 
 
-class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long one attempt may take."""
+class Drain(Struct, frozen=True, kw_only=True):
+    """How long and how much of an answer is still read after its client left."""
+
+    seconds: Annotated[int, Meta(ge=1, le=3600, description="Longest time, in seconds.")] = 600
+    bytes: Annotated[int, Meta(ge=1, extra=_SIZE, description="Most bytes.")] = 64 * _MIB
+
+
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """How long one attempt may take, in seconds inside."""
 
     connect: Annotated[
-        int, Meta(ge=1, extra=DURATION, description="Longest time to resolve, connect and shake hands with a vendor.")
-    ] = 5_000
+        float, Meta(gt=0, extra=_DURATION, description="To resolve a vendor's name, connect and shake hands.")
+    ] = 10.0
     first_byte: Annotated[
-        int, Meta(ge=1, extra=DURATION, description="Longest wait for the first byte of an answer, once sent.")
-    ] = 120_000
-    idle: Annotated[int, Meta(ge=1, extra=DURATION, description="Longest silence in the middle of an answer.")] = 60_000
-    total: Annotated[int, Meta(ge=1, extra=DURATION, description="Longest time one attempt may take in all.")] = 600_000
+        float, Meta(gt=0, extra=_DURATION, description="From the request being sent to the answer's first byte.")
+    ] = 600.0
+    idle: Annotated[float, Meta(gt=0, extra=_DURATION, description="Between two bytes of an answer.")] = 120.0
+    total: Annotated[float, Meta(gt=0, extra=_DURATION, description="For a whole attempt.")] = 3600.0
 
 
-class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Gateway(Struct, frozen=True, kw_only=True):
     """The road: where clients come in, and what one request may take."""
 
-    listen: Annotated[str, Meta(pattern=LISTEN, title="host:port", description="Host and port clients connect to.")] = (
-        "127.0.0.1:8080"
-    )
-    workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes.")] = 1
+    listen: Annotated[
+        str,
+        Meta(
+            pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$",
+            title="host:port",
+            description="Host and port that clients connect to; port 0 takes a free one.",
+        ),
+    ] = "127.0.0.1:8080"
+    workers: Annotated[int, Meta(ge=1, le=64, description="How many worker processes carry the traffic.")] = 1
     client_gone: Annotated[
         Literal["drain", "cancel"],
         Meta(
-            description="What happens to an answer whose client left: `drain` reads on to learn the usage that the "
-            "vendor will bill; `cancel` closes the connection and estimates."
+            description="When a client leaves in the middle of its answer: `drain` reads on to learn the usage that "
+            "the vendor will bill; `cancel` closes the connection and estimates."
         ),
     ] = "drain"
     drain: Drain = Drain()
     timeouts: Timeouts = Timeouts()
-    body_limit: Annotated[int, Meta(ge=KIB, extra=SIZE, description="Longest request body; more is refused.")] = (
-        32 * MIB
-    )
+    body_limit: Annotated[
+        int, Meta(ge=_KIB, extra=_SIZE, description="Longest request body; a longer one is refused with 413.")
+    ] = 32 * _MIB
     shutdown_grace: Annotated[
-        int, Meta(ge=0, extra=DURATION, description="How long requests in flight may take to end after SIGTERM.")
-    ] = 30_000
-
-    @property
-    def host(self) -> str:
-        """The host part of `listen`, without brackets."""
-        return self.listen.rpartition(":")[0].strip("[]")
-
-    @property
-    def port(self) -> int:
-        """The port part of `listen`; 0 asks the system for a free one."""
-        return int(self.listen.rpartition(":")[2])
+        int, Meta(ge=0, extra=_DURATION, description="How long requests in flight may take to end after SIGTERM.")
+    ] = 120
 
 
-class Segment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a lane's segment file is finished and the next begun; whichever comes first."""
-
-    bytes: Annotated[int, Meta(ge=64 * KIB, extra=SIZE, description="Size at which a segment is finished.")] = 64 * MIB
-    age: Annotated[int, Meta(ge=1_000, extra=DURATION, description="Age at which a segment is finished.")] = 600_000
-
-
-class JournalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Journal(Struct, frozen=True, kw_only=True):
     """The journal: when it is durable, and what happens when it cannot be written."""
 
     sync: Annotated[
         Literal["periodic", "before_forward", "off"],
         Meta(
-            description="When entries are made durable: `periodic` at most 20 ms after they were written; "
-            "`before_forward` before the vendor sees the request; `off` never (refused without `allow_unsafe`)."
+            description="When entries are durable: `periodic`, at most 20 ms after they were written; "
+            "`before_forward`, before the vendor sees the request; `off`, when the system pleases (refused without "
+            "`allow_unsafe`)."
         ),
     ] = "periodic"
-    allow_unsafe: Annotated[
-        bool, Meta(description="Allow `sync: off`, which loses what the system had not yet written when power fails.")
-    ] = False
+    allow_unsafe: Annotated[bool, Meta(description="Allow `sync: off`, which loses entries when power fails.")] = False
     on_failure: Annotated[
         Literal["reject", "forward_unrecorded"],
         Meta(
@@ -120,285 +106,182 @@ class JournalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ),
     ] = "reject"
     ballast: Annotated[
-        int, Meta(ge=0, extra=SIZE, description="Space kept per lane so that a full disk still lets attempts settle.")
-    ] = 64 * MIB
+        int, Meta(ge=0, extra=_SIZE, description="Space kept per lane so that on a full disk attempts still settle.")
+    ] = 64 * _MIB
+    segment_bytes: Annotated[
+        int, Meta(ge=64 * _KIB, extra=_SIZE, description="Size at which a lane begins its next segment file.")
+    ] = 64 * _MIB
+    segment_age: Annotated[
+        int, Meta(ge=1, extra=_DURATION, description="Age at which a lane begins its next segment file.")
+    ] = 600
     anchor: Annotated[
-        Text | None,
+        str | None,
         Meta(description="A directory on another disk or host to which every signed checkpoint is copied."),
     ] = None
-    segment: Segment = Segment()
 
 
-class VendorKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A vendor's credential, with the ids its bills speak of."""
+class VendorKey(Struct, frozen=True, kw_only=True):
+    """One credential at a vendor, and what the vendor's bills call it."""
 
-    name: Annotated[Name, Meta(description="Our name for the key; the dimension `vendor_key`.")]
-    secret: Annotated[
-        str,
-        Meta(extra=SECRET, description="`env:NAME`, `file:/path` (mode 0600), or the secret itself (not advised)."),
-    ]
-    id: Annotated[Text | None, Meta(description="The key's id in the vendor's usage exports.")] = None
-    project: Annotated[Text | None, Meta(description="The vendor's project the key belongs to.")] = None
-    workspace: Annotated[Text | None, Meta(description="The vendor's workspace the key belongs to.")] = None
-    account: Annotated[Text | None, Meta(description="The vendor's account that is billed.")] = None
-    tenants: Annotated[
-        tuple[Name, ...] | None, Meta(description="The tenants this key serves; absent: all of them.")
-    ] = None
-    since: Annotated[
-        int | None,
-        Meta(extra=INSTANT, description="The instant from which this description of the key holds; absent: always."),
-    ] = field(default=None, name="from")
+    name: Annotated[Name, Meta(description="Our name for the key: the dimension `vendor_key`.")]
+    secret: Annotated[str, Meta(extra=_SECRET, description=_KEPT_IN)]
+    id: Annotated[VendorId | None, Meta(description="The key's id in the vendor's usage exports.")] = None
+    project: Annotated[VendorId | None, Meta(description="The vendor's project that the key belongs to.")] = None
+    workspace: Annotated[VendorId | None, Meta(description="The vendor's workspace that the key belongs to.")] = None
+    account: Annotated[VendorId | None, Meta(description="The vendor's account that is billed.")] = None
+    tenants: Annotated[tuple[Name, ...], Meta(description="The tenants it serves; empty: all.")] = ()
+    since: Annotated[str | None, Meta(extra=_DAY, description="The day from which its ids hold.")] = field(
+        default=None, name="from"
+    )
 
     def __repr__(self) -> str:
-        return f"VendorKey({self.name!r}, {describe_secret(self.secret)})"
+        return f"VendorKey({self.name!r}, {reference_of(self.secret)})"
 
 
-class Vendor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Somebody who answers requests and bills for them."""
+class Vendor(Struct, frozen=True, kw_only=True):
+    """A place to send attempts."""
 
-    format: Annotated[Format, Meta(description="The wire format the vendor speaks.")]
+    name: Annotated[Name, Meta(extra=_DERIVED)]
+    format: Annotated[Literal["openai", "anthropic"], Meta(description="The wire format it speaks.")]
     base_url: Annotated[
-        str, Meta(description="Where its API begins, as its own SDK takes it; https, but for this machine.")
+        str,
+        Meta(
+            title="an address such as https://api.example.com/v1",
+            description="Where its API begins, as its own SDK takes it: https, or http on this machine.",
+        ),
     ]
-    keys: Annotated[tuple[VendorKey, ...], Meta(min_length=1, description="Its credentials, used in turn.")]
     billing: Annotated[
-        Name | None,
-        Meta(description="The party whose price list applies; absent: the one that the format is named for."),
-    ] = None
+        str, Meta(description="The party whose prices apply; empty: the one that the format is named for.")
+    ] = ""
+    keys: Annotated[tuple[VendorKey, ...], Meta(min_length=1, description="Its credentials; they take turns.")]
     allow_private: Annotated[
         bool, Meta(description="Allow an address in a private network. This machine itself is always allowed.")
     ] = False
-
-    @property
-    def party(self) -> str:
-        """The party whose prices apply."""
-        return self.billing or self.format
-
-
-class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One place a request can be sent to."""
-
-    vendor: Annotated[Name, Meta(description="A name under `vendors`.")]
-    model: Annotated[ModelName, Meta(description="The model name the vendor is sent.")]
-    weight: Annotated[
-        Annotated[int, Meta(ge=1, le=1000)] | None,
-        Meta(
-            description="Targets with a weight share first attempts in proportion; those without one are fallbacks.",
-        ),
+    ca_file: Annotated[
+        str | None, Meta(description="Certificates (PEM) to trust instead of the system's; for a vendor of your own.")
     ] = None
 
 
-class Backoff(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The pause before a further attempt: doubled each time, with jitter, never above the maximum."""
+class Target(Struct, frozen=True, kw_only=True):
+    """One place a request can be sent to."""
 
-    initial: Annotated[int, Meta(ge=0, extra=DURATION, description="Pause before the second attempt.")] = 100
-    maximum: Annotated[
-        int,
-        Meta(ge=0, extra=DURATION, description="Longest pause; a vendor's `retry-after` above it is not waited for."),
-    ] = 2_000
+    vendor: Annotated[Name, Meta(description="A name under `vendors`.")]
+    model: Annotated[ModelName, Meta(description="The model name that the vendor is sent.")]
 
 
-class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a request gets another attempt. `attempts` bounds the whole request, not one target."""
+class Retry(Struct, frozen=True, kw_only=True):
+    """When a request gets a further attempt."""
 
     attempts: Annotated[
         int,
         Meta(
             ge=1,
             le=10,
-            description="Most attempts of one request: the same target at most twice in a row, then the next.",
+            description="Most attempts of the whole request: the same target first, at most twice, then the next.",
         ),
     ] = 2
-    on: Annotated[
-        tuple[
-            Annotated[
-                str,
-                Meta(
-                    pattern=r"^(connect|timeout|5xx|[45]\d\d)$", title="connect, timeout, 5xx, or a status such as 429"
-                ),
-            ],
-            ...,
-        ],
-        Meta(description="What is tried again: `connect`, `timeout`, `5xx`, or a status such as `429`."),
-    ] = ("connect", "timeout", "429", "5xx")
+    on: Annotated[tuple[Failure, ...], Meta(description="The failures that are tried again.")] = (
+        "connect",
+        "timeout",
+        "429",
+        "5xx",
+    )
     retry_after_send: Annotated[
         bool,
         Meta(
             description="Try again after a timeout although the whole request was sent: the vendor may bill both; "
-            "the platform bears the second."
+            "the platform bears the first."
         ),
     ] = False
-    backoff: Backoff = Backoff()
+    backoff: Annotated[
+        float, Meta(ge=0, extra=_DURATION, description="Pause before a retry, doubled each time, with jitter.")
+    ] = 0.2
 
 
-class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model name that clients ask for stands for: its policy."""
+class Model(Struct, frozen=True, kw_only=True):
+    """What clients may ask for, and where it goes: its policy. `version` is the digest of its text, 12 digits."""
 
+    name: Annotated[ModelName, Meta(extra=_DERIVED)]
     targets: Annotated[
-        tuple[Target, ...], Meta(min_length=1, max_length=20, description="Where to send it; all of one wire format.")
+        tuple[Target, ...],
+        Meta(min_length=1, max_length=20, description="Where it is sent, in order; all of one wire format."),
     ]
+    version: Annotated[str, Meta(extra=_DERIVED)] = ""
     retry: Retry = Retry()
 
 
-class TenantKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key that clients present. Workers know its SHA-256 only."""
+class TenantKey(Struct, frozen=True, kw_only=True):
+    """A key that a tenant's clients present: a reference or secret in the file, only a hash in a worker."""
 
-    name: Annotated[Name, Meta(description="Our name for the key; the dimension `key`.")]
-    secret: Annotated[
-        str,
-        Meta(extra=SECRET, description="`env:NAME`, `file:/path` (mode 0600), or the secret itself (not advised)."),
-    ]
+    name: Annotated[Name, Meta(description="Our name for the key: the dimension `key`.")]
+    secret: Annotated[str, Meta(extra=_SECRET, description=_KEPT_IN)]
     workloads: Annotated[
-        tuple[Name, ...] | None, Meta(description="The tenant's workloads this key may name; absent: all of them.")
-    ] = None
+        tuple[Name, ...], Meta(description="The tenant's workloads it may name; empty: all of them.")
+    ] = ()
 
     def __repr__(self) -> str:
-        return f"TenantKey({self.name!r}, {describe_secret(self.secret)})"
+        return f"TenantKey({self.name!r}, {reference_of(self.secret)})"
 
 
-class Tenant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Tenant(Struct, frozen=True, kw_only=True):
     """Who is charged."""
 
+    name: Annotated[Name, Meta(extra=_DERIVED)]
     keys: Annotated[tuple[TenantKey, ...], Meta(min_length=1, description="The keys its clients present.")]
     workloads: Annotated[
-        tuple[Name, ...], Meta(description="Its workloads; a key that may name only one stands for it.")
+        tuple[Name, ...], Meta(description="Its workloads; a key that may name just one always stands for it.")
     ] = ()
-    models: Annotated[
-        tuple[ModelName, ...] | None, Meta(description="The models it may ask for; absent: all of them.")
-    ] = None
+    models: Annotated[tuple[ModelName, ...], Meta(description="The models it may ask for; empty: all.")] = ()
     open_tags: Annotated[
         tuple[Name, ...],
-        Meta(description="Tags that name nobody and are recorded in clear; all others as keyed digests."),
+        Meta(description="Tags that name no person and are recorded in clear; all others as keyed digests."),
     ] = ()
 
 
-class ChargingRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of the charging rules: what it matches (absent: anything), and who then bears the cost."""
-
-    borne_by: Annotated[str, Meta(extra={"words": BEARERS}, description="Who bears the cost of a matching attempt.")]
-    outcome: Annotated[str | None, Meta(extra={"words": OUTCOMES}, description="Matches this outcome.")] = None
-    reason: Annotated[
-        str | None, Meta(extra={"words": ATTEMPT_REASONS}, description="Matches attempts made for this reason.")
-    ] = None
-    next: Annotated[
-        str | None, Meta(extra={"words": NEXT_ACTIONS}, description="Matches attempts after which this was done.")
-    ] = None
-
-    def matches(self, outcome: str, reason: str, next_action: str) -> bool:
-        """Whether this line decides for such an attempt."""
-        return self.outcome in (None, outcome) and self.reason in (None, reason) and self.next in (None, next_action)
-
-
-DEFAULT_CHARGING: Final = (
-    ChargingRule(reason="hedge", outcome="cancelled", borne_by="platform"),
-    ChargingRule(outcome="ok", borne_by="tenant"),
-    ChargingRule(outcome="client_error", borne_by="tenant"),
-    ChargingRule(outcome="client_gone", borne_by="tenant"),
-    ChargingRule(outcome="cancelled", borne_by="tenant"),
-    ChargingRule(outcome="refused", borne_by="tenant"),
-    ChargingRule(outcome="truncated", next="answer", borne_by="tenant"),
-    ChargingRule(borne_by="platform"),
-)
-"""The tenant pays for what it asked and received; the platform for its own retries, hedges and faults."""
-
-
-class Charging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who bears what an attempt cost."""
-
-    rules: Annotated[
-        tuple[ChargingRule, ...],
-        Meta(min_length=1, description="The first rule that matches decides; the last must match everything."),
-    ] = DEFAULT_CHARGING
-
-    @property
-    def version(self) -> str:
-        """The first 12 hexadecimal digits of the rules' digest."""
-        return sha256_hex(canonical_json(msgspec.to_builtins(self)))[:12]
-
-    def bearer(self, outcome: str, reason: str, next_action: str) -> str:
-        """Who bears an attempt of this outcome, made for this reason, after which this was done."""
-        return next(rule.borne_by for rule in self.rules if rule.matches(outcome, reason, next_action))
-
-
-class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings, checked: names refer to what exists, a route has one wire format."""
+class Settings(Struct, frozen=True, kw_only=True):
+    """A whole configuration. `digest` is taken over its canonical form, secrets given by their reference."""
 
     book: Annotated[str, Meta(min_length=1, description="The book's directory, relative to the configuration file.")]
-    gateway: GatewaySettings = GatewaySettings()
-    journal: JournalSettings = JournalSettings()
-    vendors: Annotated[dict[Name, Vendor], Meta(description="The vendors, by our name for them.")] = {}
+    digest: Annotated[str, Meta(extra=_DERIVED)] = ""
+    gateway: Gateway = Gateway()
+    journal: Journal = Journal()
+    vendors: Annotated[dict[Name, Vendor], Meta(description="The vendors, each by our name for it.")] = {}
     models: Annotated[dict[ModelName, Model], Meta(description="What clients may ask for, by name.")] = {}
     tenants: Annotated[dict[Name, Tenant], Meta(description="The tenants, by name.")] = {}
-    charging: Charging = Charging()
-
-    def book_root(self, base: Path) -> Path:
-        """The book's directory, given the directory of the configuration file."""
-        return base / self.book
-
-    def document(self) -> bytes:
-        """The settings as canonical JSON, a secret written in clear replaced by the word `literal`."""
-        return canonical_json(_without_secrets(msgspec.to_builtins(self)))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of `document()`."""
-        return sha256_hex(self.document())
-
-    def policy_version(self, model: str) -> str:
-        """The version of a model's policy: the first 12 hexadecimal digits of its text's digest."""
-        return sha256_hex(canonical_json(msgspec.to_builtins(self.models[model])))[:12]
-
-    def format_of(self, model: str) -> str:
-        """The wire format of a model's targets."""
-        return self.vendors[self.models[model].targets[0].vendor].format
-
-
-class KeyHolder(Struct, frozen=True):
-    """Whose a tenant key is."""
-
-    tenant: str
-    key: str
 
 
 class Secrets(Struct, frozen=True):
-    """The secrets themselves: vendors' in clear by vendor and key name, tenants' as SHA-256 (hexadecimal)."""
+    """The secrets themselves: by vendor or tenant, then by key name. Kept in memory, never written to a file."""
 
     vendors: dict[str, dict[str, str]]
-    tenants: dict[str, KeyHolder]
+    tenants: dict[str, dict[str, str]]
 
     def __repr__(self) -> str:
-        return f"Secrets({len(self.vendors)} vendors, {len(self.tenants)} tenant keys)"
+        return f"Secrets(of {len(self.vendors)} vendors and {len(self.tenants)} tenants)"
 
 
-class Snapshot(Struct, frozen=True):
-    """What a worker is started with. Carries secrets: it is handed over in memory and never written to a file."""
-
-    config: Config
-    secrets: Secrets
-    book_root: str
-
-    def encode(self) -> bytes:
-        """The snapshot as bytes, literal secrets of the file left out."""
-        bare = msgspec.convert(_without_secrets(msgspec.to_builtins(self.config)), Config)
-        return msgspec.msgpack.encode(Snapshot(bare, self.secrets, self.book_root))
-
-    @classmethod
-    def decode(cls, data: bytes) -> "Snapshot":
-        """The snapshot that `encode` made into bytes."""
-        return msgspec.msgpack.decode(data, type=cls)
-
-
-def describe_secret(secret: str) -> str:
-    """A secret's reference (`env:NAME`, `file:/path`), or `literal` for one written in clear."""
+def reference_of(secret: str) -> str:
+    """A secret's reference (`env:NAME`, `file:/path`); `literal` for one that is written in the file."""
     return secret if secret.startswith(("env:", "file:")) else "literal"
 
 
-def _without_secrets(document: object) -> object:
-    if isinstance(document, dict):
+def document_of(part: Struct) -> bytes:
+    """Settings as canonical JSON: without digests, floats as text, a secret written in the file as `literal`."""
+    return canonical_json(_plain(msgspec.to_builtins(part)))
+
+
+def digest_of(part: Struct) -> str:
+    """SHA-256 of `document_of`."""
+    return sha256_hex(document_of(part))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
         return {
-            name: describe_secret(value) if name == "secret" and isinstance(value, str) else _without_secrets(value)
-            for name, value in document.items()
+            name: reference_of(part) if name == "secret" and isinstance(part, str) else _plain(part)
+            for name, part in value.items()
+            if not (name in ("digest", "version") and isinstance(part, str))
         }
-    if isinstance(document, list | tuple):
-        return [_without_secrets(part) for part in document]
-    return document
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return repr(value) if isinstance(value, float) else value
