@@ -1,0 +1,80 @@
+"""What the simulated vendor meters: token counts, its counting rule, and the text it answers with."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+PER_MESSAGE: Final = 4
+"""Tokens that each message costs beside its text."""
+
+PER_REQUEST: Final = 3
+"""Tokens that each request costs beside its messages."""
+
+PER_OBJECT: Final = 85
+"""Tokens of a content part that is not text (an image, a document)."""
+
+_TOKEN: Final = re.compile(r"\w+|[^\w\s]")
+
+# Some words are not ASCII, so that readers of streams meet characters of several bytes in every longer answer.
+_WORDS: Final = """
+    the a toll book of each road keeps what was paid who passed when and why so that naïve readers in Zürich or 東京
+    can count again every wagon crossed under lantern light while clerks wrote figures down twice never erasing one
+    line because rivers move slowly but ledgers move less résumé pages were bound with thread then sealed
+""".split()  # noqa: SIM905 - a list of eighty strings is no text any more
+
+
+class Tokens(Struct, frozen=True):
+    """Token counts in disjoint classes: `input` was neither read from nor written to a cache, `output` excludes
+    `reasoning`. The wire formats add them up as their vendors do."""
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write_5m: int = 0
+    cache_write_1h: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+    @property
+    def cache_write(self) -> int:
+        return self.cache_write_5m + self.cache_write_1h
+
+    @property
+    def all_input(self) -> int:
+        return self.input + self.cache_read + self.cache_write
+
+    @property
+    def all_output(self) -> int:
+        return self.output + self.reasoning
+
+    def generated(self, count: int) -> "Tokens":
+        """These counts as they stood when only `count` output tokens were generated; reasoning comes first."""
+        reasoning = min(self.reasoning, count)
+        return Tokens(
+            self.input,
+            self.cache_read,
+            self.cache_write_5m,
+            self.cache_write_1h,
+            min(self.output, count - reasoning),
+            reasoning,
+        )
+
+
+def count_text(text: str) -> int:
+    """Tokens of a text: every run of letters, digits and underscores is one, every other visible character is one."""
+    return len(_TOKEN.findall(text))
+
+
+def count_request(texts: Iterable[str], messages: int, objects: int) -> int:
+    """Input tokens of a request: its texts, and fixed amounts per message, per object and per request."""
+    return sum(map(count_text, texts)) + PER_MESSAGE * messages + PER_OBJECT * objects + PER_REQUEST
+
+
+def answer_words(count: int, offset: int) -> list[str]:
+    """Words of an answer, one token each; joined by nothing they are its text."""
+    size = len(_WORDS)
+    words = [" " + _WORDS[(offset + step) % size] for step in range(count)]
+    if words:
+        words[0] = words[0].lstrip()
+    return words
