@@ -140,7 +140,7 @@ class Settlement(Struct, frozen=True, omit_defaults=True, kw_only=True):
     usage: dict[str, int] | None = None
     method: str | None = None
     bound: dict[str, int] | None = None
-    raw: Raw | None = None
+    raw: Raw = None  # type: ignore[assignment]  # absent is None; msgspec reads no object into `Raw | None`
     billable: bool | None = None
     borne_by: str | None = None
     error: str | None = None
