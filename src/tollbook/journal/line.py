@@ -66,13 +66,13 @@ def read_lines(lane: str, first: int, raws: Sequence[bytes]) -> tuple[list[Line]
 
     The links between the lines are not looked at: that is `Chain`'s work.
     """
-    lines = _read_all(lane, first, raws)
-    if lines is not None and all(raw.startswith(_START_BYTES) for raw in raws):
-        return lines, None
+    block = _read_all(lane, first, raws)
+    if block is not None and all(raw.startswith(_START_BYTES) for raw in raws):
+        return block.lines, None
     for index, raw in enumerate(raws):
         reason = _wrong_head(raw, first + index)
         if reason is not None:
-            return _read_all(lane, first, raws[:index]) or [], Break(first + index, reason, index)
+            return _read_good(lane, first, raws[:index]), Break(first + index, reason, index)
     raise AssertionError("a block that does not hold has a line that does not hold")
 
 
@@ -102,11 +102,12 @@ class Chain:
         seed = self._seed(raws[0]) if self.digest is None else self.digest
         if isinstance(seed, Break):
             return [], seed
-        lines = _read_all(self.lane, self.sequence + 1, raws)
-        broken = None
-        if lines is None or not self._holds(seed, lines):
+        block = _read_all(self.lane, self.sequence + 1, raws)
+        if block is not None and self._holds(seed, raws, block):
+            lines, broken = block.lines, None
+        else:
             broken = self._find_break(seed, raws)
-            lines = _read_all(self.lane, self.sequence + 1, raws[: broken.good]) or []
+            lines = _read_good(self.lane, self.sequence + 1, raws[: broken.good])
         if lines:
             _, self.sequence, self.recorded, _, self.digest, _ = lines[-1]
         return lines, broken
@@ -124,12 +125,12 @@ class Chain:
             return Break(0, f"says it is of lane {begin.lane}", 0)
         return lane_seed(begin.book, begin.lane)
 
-    def _holds(self, seed: str, lines: list[Line]) -> bool:
+    def _holds(self, seed: str, raws: Sequence[bytes], block: "_Block") -> bool:
         """Whether every line names the digest of the one before, and time only goes forward."""
-        links = _START.join(["", seed, *[line.digest for line in lines[:-1]]])
-        instants = [line.recorded for line in lines]
+        links = _START.join(["", seed, *block.digests[:-1]])
+        instants = block.instants
         return (
-            b"".join([line.bytes[:_REST_AT] for line in lines]) == links.encode()
+            b"".join([raw[:_REST_AT] for raw in raws]) == links.encode()
             and instants[0] > self.recorded
             and all(map(lt, instants, instants[1:]))
         )
@@ -154,20 +155,33 @@ class Chain:
         raise AssertionError("a block that does not hold has a line that does not hold")
 
 
-def _read_all(lane: str, first: int, raws: Sequence[bytes]) -> list[Line] | None:
+class _Block(NamedTuple):
+    """Lines that were read together, and two of their fields by themselves."""
+
+    lines: list[Line]
+    digests: list[str]
+    instants: list[int]
+
+
+def _read_all(lane: str, first: int, raws: Sequence[bytes]) -> _Block | None:
     """The lines when every number, instant and kind is where it must be; the first fields are not looked at."""
-    if not raws:
-        return []
     found = [match.groups() for match in map(_REST.match, raws, repeat(_REST_AT)) if match is not None]
     if len(found) != len(raws) or max(map(len, raws)) > LINE_LIMIT:
         return None
-    numbers, instants, kinds = zip(*found, strict=True)
-    sequence = range(first, first + len(raws))
-    if b",".join(numbers) != ",".join(map(str, sequence)).encode():
+    numbers, instant_texts, kinds = zip(*found, strict=True)
+    sequences = range(first, first + len(raws))
+    if b",".join(numbers) != ",".join(map(str, sequences)).encode():
         return None
     digests = [sha256(raw).hexdigest() for raw in raws]
+    instants = list(map(int, instant_texts))
     names = map(_KIND_NAMES.__getitem__, kinds)
-    return list(map(_make_line, zip(repeat(lane), sequence, map(int, instants), names, digests, raws, strict=False)))
+    lines = list(map(_make_line, zip(repeat(lane), sequences, instants, names, digests, raws, strict=False)))
+    return _Block(lines, digests, instants)
+
+
+def _read_good(lane: str, first: int, raws: Sequence[bytes]) -> list[Line]:
+    block = _read_all(lane, first, raws) if raws else None
+    return block.lines if block is not None else []
 
 
 def _wrong_head(raw: bytes, sequence: int) -> str | None:
