@@ -10,97 +10,25 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
 from itertools import combinations
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from tollbook.core.digest import sha256_hex
 from tollbook.core.faults import BadInput
 from tollbook.core.usage import CLASSES
+from tollbook.pricing.choice import Conditions
+from tollbook.pricing.entry import FORMAT, Entry, Found, Header, Party
+from tollbook.pricing.explain import Explanation, ShownRow, explain, show
 from tollbook.pricing.match import Match, is_fine_tuned
 from tollbook.pricing.row import DIMENSIONS, Key, Row, conflict, is_date, key_of, problems_of
 
-FORMAT: Final = "tollbook.prices/1"
 SHOWN_PROBLEMS: Final = 50
-
-Words = dict[str, dict[str, dict[str, str]]]
-"""Dimension -> a vendor's word -> what it means in the book's dimensions; `{}` is the standard."""
-
-
-class BilledAs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """A vendor's rule that a class without a price of its own is billed at the price of another.
-
-    `parties` empty: all. `assumed` says what is taken for granted by it, and goes into every rating that rests on it.
-    """
-
-    as_: str = field(name="as")
-    assumed: str | None = None
-    class_: str = field(name="class")
-    parties: tuple[str, ...] = ()
-    source: str
-
-
-class Party(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Who bills: its words for tier, speed and region, and whose prices it is said to share.
-
-    `silent` lists the dimensions whose absence from an answer means the standard by the vendor's own rule; for any
-    other, absence is an assumption as soon as a model has more than one price there.
-    """
-
-    falls_back: tuple[str, ...] = ()
-    name: str
-    reported: Words = {}
-    silent: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-
-
-class Header(Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line. `retrieved` is the day on which the source was read: what it asserts without a date is known
-    to hold from that day on."""
-
-    billed_as: tuple[BilledAs, ...]
-    currency: str
-    format: Literal["tollbook.prices/1"]
-    parties: dict[str, Party]
-    retrieved: str
-    source: str
-
-
-class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """A model of one billing party: its names and its prices.
-
-    `rank` orders the patterns of a party, smallest first; exact names come before every pattern.
-    """
-
-    fine_tuned: bool = False
-    match: Match
-    model: str
-    party: str
-    rank: int | None = None
-    rows: tuple[Row, ...] = ()
-
-    @property
-    def currency(self) -> str | None:
-        """The currency of all its rows; None is the book's own."""
-        return self.rows[0].currency if self.rows else None
-
-
-class Found(NamedTuple):
-    """The entry a model name leads to; None with the reason when there is none.
-
-    `borrowed`: the prices are another party's, which this one is said to share.
-    """
-
-    entry: Entry | None
-    reason: str | None = None
-    exact: bool = True
-    borrowed: bool = False
-
 
 _header_decoder: Final = msgspec.json.Decoder(Header)
 _entry_decoder: Final = msgspec.json.Decoder(Entry)
-_encoder: Final = msgspec.json.Encoder(order="sorted")
+_encoder: Final = msgspec.json.Encoder(order="sorted")  # for the header's maps; fields are in order as they stand
 
 
 class _Index:
@@ -163,10 +91,6 @@ class PriceBook:
         """A party's rules; None when the book does not know it."""
         return self.header.parties.get(name)
 
-    def billed_as(self, party: str) -> list[BilledAs]:
-        """The rules by which a party bills a class at the price of another."""
-        return [rule for rule in self.header.billed_as if not rule.parties or party in rule.parties]
-
     def models(self, party: str) -> list[str]:
         """The models of a party, by the source's own names for them."""
         index = self._index.get(party)
@@ -194,6 +118,30 @@ class PriceBook:
         if found is not None:
             return found
         return Found(None, "fine_tuned" if is_fine_tuned(name) else "unknown_model")
+
+    def explain(
+        self,
+        party: str,
+        model: str,
+        at: int,
+        *,
+        tier: str | None = None,
+        region: str | None = None,
+        speed: str | None = None,
+        processing: str | None = None,
+        tokens_input: int | None = None,
+    ) -> Explanation:
+        """Which rows price a model at an instant, and why its other rows do not.
+
+        `tokens_input` (all input tokens, cached or not) selects the context band; None is the lowest.
+        """
+        reported = Conditions(processing, tier, speed, region)
+        found = self.find(party, model)
+        return explain(self.header, self.digest, found, party, model, reported, at, tokens_input)
+
+    def show(self, party: str, model: str) -> list[ShownRow]:
+        """All rows of a model, of every tier, band and date; empty when the book does not know it."""
+        return show(self.header, self.find(party, model).entry)
 
     def _find_own(self, party: str, name: str) -> Found | None:
         index = self._index.get(party)

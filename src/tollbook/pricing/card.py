@@ -59,7 +59,7 @@ class RateCards:
 
     def find(self, tenant: str | None, at: int) -> Recharge:
         """The card of a tenant at an instant: its own, else the one for everyone, else cost."""
-        for wanted in (tenant, None):
+        for wanted in (tenant, None) if self._cards else ():
             for card, ready in zip(self._cards, self._ready, strict=True):
                 if card.tenant == wanted and card.since <= at < card.until:
                     return ready

@@ -21,7 +21,8 @@ from msgspec.structs import replace
 
 from tollbook.core.money import format_decimal, parse_decimal
 from tollbook.core.usage import class_order
-from tollbook.pricing.book import FORMAT, BilledAs, Entry, Header, Party, PriceBook, Words
+from tollbook.pricing.book import PriceBook
+from tollbook.pricing.entry import FORMAT, BilledAs, Entry, Header, Party, Words
 from tollbook.pricing.match import Match, is_fine_tuned
 from tollbook.pricing.row import Band, Row, Window
 
@@ -321,7 +322,7 @@ _TEXTS: Final = ("contains", "ends_with", "equals", "regex", "starts_with")
 def _ordered(rows: Iterable[Row]) -> tuple[Row, ...]:
     return tuple(
         sorted(
-            rows,
+            _joined(rows),
             key=lambda row: (
                 row.processing or "",
                 row.tier or "",
@@ -335,6 +336,22 @@ def _ordered(rows: Iterable[Row]) -> tuple[Row, ...]:
             ),
         )
     )
+
+
+def _joined(rows: Iterable[Row]) -> list[Row]:
+    """Rows that follow one another at the same price made one: the day on which another class changed is not theirs."""
+    found: list[Row] = []
+    for row in sorted(rows, key=lambda row: row.since or ""):
+        before = next((one for one in found if one.until == row.since and _timeless(one) == _timeless(row)), None)
+        if before is not None and row.since is not None:
+            found.remove(before)
+            row = replace(row, since=before.since)
+        found.append(row)
+    return found
+
+
+def _timeless(row: Row) -> Row:
+    return replace(row, since=None, until=None)
 
 
 def _read(path: Path, kind: type[_T]) -> _T:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from tollbook.core.clock import format_instant
-from tollbook.pricing.book import Entry, Found, Party, PriceBook
-from tollbook.pricing.row import DAY, DIMENSIONS, FOREVER, Row, edge, is_date
+from tollbook.pricing.entry import Entry, Found, Header, Party
+from tollbook.pricing.row import DAY, DIMENSIONS, FOREVER, Row, edge, is_date, key_of
 
 STANDARD: Final = "standard"
 
@@ -48,9 +48,9 @@ def conditions(party: Party | None, reported: Conditions) -> Conditions:
     return Conditions(**found)
 
 
-def choose(book: PriceBook, found: Found, party: str, reported: Conditions, at: int) -> Chosen:
+def choose(header: Header, found: Found, party: str, reported: Conditions, at: int) -> Chosen:
     """The rows that price an answer at an instant."""
-    entry, rules = found.entry, book.party(party)
+    entry, rules = found.entry, header.parties.get(party)
     if entry is None:
         return Chosen({}, {}, found.reason, (), -FOREVER, FOREVER)
     asked = conditions(rules, reported)
@@ -63,7 +63,7 @@ def choose(book: PriceBook, found: Found, party: str, reported: Conditions, at: 
     missing = {row.class_: _not_now(rows, row.class_, at) for row in rows if row.class_ not in active}
     reason = None if active else next(iter(missing.values()))
     assumed = (("party",) if found.borrowed else ()) + _silent(entry, rules, reported)
-    since, until = _validity(rows, edge(book.header.retrieved), at)
+    since, until = _validity(rows, edge(header.retrieved), at)
     return Chosen(active, missing, reason, assumed, since, until)
 
 
@@ -71,16 +71,18 @@ def dimensions_of(row: Row) -> Conditions:
     return Conditions(row.processing, row.tier, row.speed, row.region)
 
 
-def assumptions(book: PriceBook, rows: Iterable[Row], row: Row, at: int) -> tuple[str, ...]:
+def assumptions(header: Header, rows: Iterable[Row], row: Row, at: int) -> tuple[str, ...]:
     """What is taken for granted by pricing at an instant with a row.
 
-    `effective_from`: the source says since when neither here nor in an older row, and the instant lies before the day
-    it was read. `instant`: the vendor gave the day of a change but no hour, and the instant is within a day of it.
+    `effective_from`: the source does not say since when, and the instant lies before the day it was read. `instant`:
+    within a day of it the price changes, and the vendor gave the day of the change but no hour.
     """
     found = list(row.assumed)
-    if row.since is None and at < edge(row.retrieved or book.header.retrieved):
+    if row.since is None and at < edge(row.retrieved or header.retrieved):
         found.append("effective_from")
-    if any(abs(at - day) < DAY for other in rows if other.class_ == row.class_ for day in _vague_edges(other)):
+    key = key_of(row)
+    others = (other for other in rows if key_of(other) == key and other.price != row.price)
+    if any(abs(at - day) < DAY for other in others for day in _vague_edges(other)):
         found.append("instant")
     return tuple(found)
 

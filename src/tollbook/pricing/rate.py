@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 
 from tollbook.core.money import UnitPrice, format_amount
 from tollbook.core.usage import CLASSES, Usage, class_order, tokens_input
-from tollbook.pricing.book import BilledAs, Entry, PriceBook
+from tollbook.pricing.book import PriceBook
 from tollbook.pricing.card import RateCards
 from tollbook.pricing.choice import Chosen, Conditions, assumptions, choose
+from tollbook.pricing.entry import BilledAs, Entry, Header
 from tollbook.pricing.row import Row, row_id
 
 VERSION: Final = 1
@@ -20,7 +21,15 @@ CACHED_TABLES: Final = 4096
 Line = tuple[str, int, str | None, str | None, str | None, str | None, str | None]
 """Class, quantity, unit price, `list`, `expected`, `recharge`, price row; amounts are decimal text, unknown is None."""
 
-_RANK: Final = {name: rank for rank, name in enumerate(sorted(CLASSES, key=class_order))}
+
+class _Ranks(dict[str, int]):
+    """The place of each class in a rating; what is not a class of ours comes last."""
+
+    def __missing__(self, name: str) -> int:
+        return len(self)
+
+
+_RANKS: Final = _Ranks({name: rank for rank, name in enumerate(sorted(CLASSES, key=class_order))})
 
 
 class Priced(NamedTuple):
@@ -108,7 +117,7 @@ class Rater:
         total = 0
         if table.per_request and "requests" not in usage:
             usage = {**usage, "requests": 1}
-        for name in sorted(usage, key=_rank):
+        for name in sorted(usage, key=_RANKS.__getitem__):
             quantity = usage[name]
             if not quantity:
                 continue
@@ -128,11 +137,11 @@ class Rater:
 
     def _compile(self, key: tuple[str | None, ...], party: str, model: str, reported: Conditions, at: int) -> _Table:
         found = self.book.find(party, model)
-        chosen = choose(self.book, found, party, reported, at)
+        chosen = choose(self.book.header, found, party, reported, at)
         bands: list[tuple[int, dict[str, _Price]]] = [(0, {})]
         currency = self.book.header.currency
         if found.entry is not None:
-            compiler = _Compiler(self.book, found.entry, chosen, at)
+            compiler = _Compiler(self.book.header, found.entry, chosen, at)
             firsts = {0, *(row.first_token for rows in chosen.rows.values() for row in rows)}
             bands = [(first, compiler.prices(first)) for first in sorted(firsts, reverse=True)]
             currency = found.entry.currency or currency
@@ -145,8 +154,8 @@ class Rater:
 class _Compiler:
     """Makes the prices of one entry's context bands."""
 
-    def __init__(self, book: PriceBook, entry: Entry, chosen: Chosen, at: int) -> None:
-        self._book = book
+    def __init__(self, header: Header, entry: Entry, chosen: Chosen, at: int) -> None:
+        self._header = header
         self._entry = entry
         self._chosen = chosen
         self._at = at
@@ -159,13 +168,13 @@ class _Compiler:
             fitting = [row for row in rows if row.first_token <= first]
             if fitting:
                 own[name] = self._price(fitting[-1])
-        for rule in self._book.billed_as(self._entry.party):
+        for rule in self._header.rules(self._entry.party):
             if rule.class_ not in own and rule.as_ in own:
                 found[rule.class_] = _billed_as(own[rule.as_], rule)
         return found | own
 
     def _price(self, row: Row) -> _Price:
-        assumed = assumptions(self._book, self._entry.rows, row, self._at)
+        assumed = assumptions(self._header, self._entry.rows, row, self._at)
         return _Price(UnitPrice(row.price), row_id(self._entry.party, self._entry.model, row), assumed)
 
 
@@ -177,7 +186,3 @@ def _reason(table: _Table, price: _Price | None, quantity: int) -> str:
     if quantity < 0:
         return "negative_quantity"
     return price.reason if price is not None and price.reason is not None else table.reason
-
-
-def _rank(name: str) -> int:
-    return _RANK.get(name, len(_RANK))
