@@ -43,12 +43,19 @@ class Tree:
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf's data."""
-        node, edge, size = _sha256(b"\0" + leaf).digest(), self._edge, self.size
-        while size & 1:
-            node = _sha256(b"\1" + edge.pop() + node).digest()
-            size >>= 1
-        edge.append(node)
-        self.size += 1
+        self.extend((leaf,))
+
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Add the data of many leaves."""
+        edge, size = self._edge, self.size
+        for leaf in leaves:
+            node, place = _sha256(b"\0" + leaf).digest(), size
+            while place & 1:
+                node = _sha256(b"\1" + edge.pop() + node).digest()
+                place >>= 1
+            edge.append(node)
+            size += 1
+        self.size = size
 
     def root(self) -> bytes:
         """The root over all leaves so far."""

@@ -1,0 +1,195 @@
+"""The book's own lane and its one writer: heads, signed checkpoints, and what people cause."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from tollbook.core.clock import SECOND, Clock, now
+from tollbook.core.faults import Tampered
+from tollbook.journal.book import Book, BookLock, write_whole
+from tollbook.journal.checkpoint import Checkpoint, verify_checkpoint
+from tollbook.journal.closing import drop_torn, examine, is_live
+from tollbook.journal.entry import FORMAT, BookCreated, Heads, LaneBegin, LaneClosed, encode_payload
+from tollbook.journal.heads import HeadsKeeper, Recovered, recover
+from tollbook.journal.lane import Lane
+from tollbook.journal.line import encode_line
+from tollbook.journal.replay import Batch
+from tollbook.journal.tail import lane_directories
+
+CHECKPOINT_SECONDS: Final = 600
+"""How often a checkpoint is kept under its number, and sent to the anchor, besides at each seal and at the close."""
+
+
+class BookLane:
+    """Writes the book's lane under `run/book.lock`: one process at a time, each with a lane of its own.
+
+    After every heads entry the checkpoint over all heads is signed and put at `checkpoints/latest`; now and then also
+    under its number and, when there is an `anchor` directory, as a copy there.
+    """
+
+    def __init__(self, book: Book, lock: BookLock, lane: Lane, recovered: Recovered, clock: Clock) -> None:
+        self._book: Final = book
+        self._lock: Final = lock
+        self._lane: Final = lane
+        self._clock: Final = clock
+        self._tree: Final = recovered.tree
+        self._signer: Final = book.signer()
+        self._note = b""
+        self._kept_at = 0
+        self.recovered: Final = recovered
+        self.anchor: Path | None = None
+        self.anchor_fault: str | None = None
+        """Why the last checkpoint could not be copied to the anchor; None when it was."""
+
+    @classmethod
+    def open(
+        cls, book: Book, *, release: str, configuration: str = "", anchor: Path | None = None, clock: Clock = now
+    ) -> "BookLane":
+        """Become the book's writer: a new lane, with the book's birth as its first entry if that is not on record.
+
+        Raises BookLocked when another process writes it, Tampered when its heads are not those last signed,
+        JournalUnavailable when the lane cannot be made.
+        """
+        lock = book.lock()
+        try:
+            recovered = _recover_signed(book)
+            name = book.new_lane_name("book", clock)
+            begin = LaneBegin(
+                book=book.id,
+                lane=name,
+                role="book",
+                format=FORMAT,
+                release=release,
+                configuration=configuration,
+                host=socket.gethostname(),
+                process=os.getpid(),
+                heads=recovered.digest,
+            )
+            lane = Lane.create(book.lane_directory(name), begin, clock=clock, ballast=0)
+            writer = cls(book, lock, lane, recovered, clock)
+            writer.anchor = anchor
+            writer._settle_in()
+        except BaseException:
+            lock.release()
+            raise
+        return writer
+
+    @property
+    def name(self) -> str:
+        return self._lane.name
+
+    def keeper(self) -> HeadsKeeper:
+        """A keeper of this book's heads that knows this lane as its own."""
+        return HeadsKeeper(self._book, self.name, self.recovered)
+
+    def append(self, kind: str, payload: Struct) -> tuple[int, str]:
+        """Write one entry, durably; its sequence and digest. Raises JournalUnavailable."""
+        sequence, _ = self._lane.append(kind, encode_payload(payload))
+        self._lane.sync()
+        return sequence, self._lane.digest
+
+    def heartbeat(self) -> None:
+        """Write running counts; at least every 5 s."""
+        self._lane.heartbeat()
+
+    def advance(self, keeper: HeadsKeeper, limit_bytes: int = 8 << 20) -> Batch | None:
+        """Read what lanes brought and, when they did, write heads over it and sign; what those heads cover.
+
+        Raises JournalUnavailable when it cannot be written.
+        """
+        keeper.poll(limit_bytes)
+        heads = keeper.next_heads()
+        if heads is None:
+            return None
+        recorded, digest, line = self._write_heads(heads)
+        self._tree.append(line)
+        self._sign()
+        return Batch(heads.number, digest, recorded, keeper.written(heads, digest))
+
+    def keep_checkpoint(self) -> None:
+        """Keep the last checkpoint under its number, and send it to the anchor."""
+        if not self._note:
+            return
+        name = str(self._tree.size)
+        self._kept_at = self._clock()
+        write_whole(self._book.checkpoints / name, self._note)
+        if self.anchor is None:
+            return
+        try:
+            write_whole(self.anchor / f"{self._book.id}-{name}", self._note)
+            self.anchor_fault = None
+        except OSError as fault:
+            self.anchor_fault = f"checkpoint {name} could not be copied to {self.anchor}: {fault.strerror}"
+
+    def close(self, reason: str) -> None:
+        """End the lane and give up the lock."""
+        try:
+            self.keep_checkpoint()
+            self._lane.close(reason)
+        finally:
+            self._lock.release()
+
+    def _write_heads(self, heads: Heads) -> tuple[int, str, bytes]:
+        payload = encode_payload(heads)
+        before = self._lane.digest
+        sequence, recorded = self._lane.append("heads", payload)
+        self._lane.sync()
+        return recorded, self._lane.digest, encode_line(before, sequence, recorded, "heads", payload)
+
+    def _sign(self) -> None:
+        self._note = self._signer.sign(Checkpoint(self._book.origin, self._tree.size, self._tree.root()))
+        write_whole(self._book.checkpoints / "latest", self._note)
+        if self._clock() - self._kept_at >= CHECKPOINT_SECONDS * SECOND:
+            self.keep_checkpoint()
+
+    def _settle_in(self) -> None:
+        """Put the book's birth on record, and the end of former book lanes whose writer died: who holds the lock is
+        the only one who can tell."""
+        if not self.recovered.created:
+            born = BookCreated(book=self._book.id, key=self._book.key, actor=self._book.actor)
+            self.append("book.created", born)
+        for directory in lane_directories(self._book.root):
+            if directory.name.startswith("book-") and self._lacks_end(directory):
+                self._bury(directory)
+
+    def _lacks_end(self, directory: Path) -> bool:
+        lane = directory.name
+        finished = lane in self.recovered.known and lane not in self.recovered.lanes
+        return not finished and lane not in self.recovered.ends and not is_live(directory)
+
+    def _bury(self, directory: Path) -> None:
+        try:
+            remains = examine(directory)
+        except Tampered:
+            return  # The keeper of heads leaves such a lane where it was last good, and verify names the entry.
+        if remains.ended:
+            return
+        drop_torn(directory)
+        closed = LaneClosed(
+            lane=directory.name,
+            role="book",
+            reason="died",
+            last=remains.sequence,
+            digest=remains.digest,
+            torn=remains.torn,
+        )
+        self.append("lane.closed", closed)
+
+
+def _recover_signed(book: Book) -> Recovered:
+    """Where the heads stand, which must be what the last checkpoint signed, or further."""
+    try:
+        note = (book.checkpoints / "latest").read_bytes()
+    except FileNotFoundError:
+        return recover(book.root)
+    signed = verify_checkpoint(note, book.key)
+    recovered = recover(book.root, root_at=signed.size)
+    if recovered.earlier_root != signed.root:
+        raise Tampered(
+            f"the last checkpoint signs {signed.size} heads, and the book's lanes do not have them as they were signed "
+            f"(they have {recovered.number}); run: tollbook verify, and restore the book's lanes from a backup"
+        )
+    return recovered
