@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from tollbook.config.checks import check
 from tollbook.config.reader import Reader
-from tollbook.config.secrets import resolve
+from tollbook.config.secrets import references, resolve, secret_of
 from tollbook.core.faults import BadConfiguration
-from tollbook.core.settings import Model, Settings, Vendor, digest_of
+from tollbook.core.settings import Settings, Vendor, digest_of
 
-__all__ = ["DEFAULT_PATH", "ENVIRONMENT_VARIABLE", "find_path", "load", "parse", "resolve"]
+__all__ = ["DEFAULT_PATH", "ENVIRONMENT_VARIABLE", "find_path", "load", "parse", "references", "resolve", "secret_of"]
 
 DEFAULT_PATH: Final = "tollbook.yaml"
 ENVIRONMENT_VARIABLE: Final = "TOLLBOOK_CONFIG"
@@ -40,29 +40,36 @@ def load(path: Path) -> Settings:
         ) from None
     except (OSError, UnicodeDecodeError) as fault:
         raise BadConfiguration(f"{path}: cannot be read: {fault}") from None
-    return parse(text, str(path))
+    return parse(text, str(path), path.parent)
 
 
-def parse(text: str, source: str = DEFAULT_PATH) -> Settings:
-    """The settings in a text; `source` names it in errors. Raises BadConfiguration."""
+def parse(text: str, source: str = DEFAULT_PATH, base: Path = Path()) -> Settings:
+    """The settings in a text; `source` names it in errors, its paths are relative to `base`.
+
+    Raises BadConfiguration.
+    """
     reader = Reader(text, source)
     settings: Settings = reader.read(Settings)
     check(settings, reader)
     reader.finish()
-    return _completed(settings)
+    return _completed(settings, base.absolute())
 
 
-def _completed(settings: Settings) -> Settings:
-    """The settings with what follows from them: billing parties, policy versions, the digest of it all."""
-    vendors = {name: _with_billing(vendor) for name, vendor in settings.vendors.items()}
-    models = {name: _with_version(model) for name, model in settings.models.items()}
-    settings = replace(settings, vendors=vendors, models=models)
+def _completed(settings: Settings, base: Path) -> Settings:
+    """The settings with what follows from them: whole paths, billing parties, policy versions, the digest of it all."""
+    settings = replace(
+        settings,
+        book=str(base / settings.book),
+        journal=replace(settings.journal, anchor=_whole(settings.journal.anchor, base)),
+        vendors={name: _completed_vendor(vendor, base) for name, vendor in settings.vendors.items()},
+        models={name: replace(model, version=digest_of(model)[:12]) for name, model in settings.models.items()},
+    )
     return replace(settings, digest=digest_of(settings))
 
 
-def _with_billing(vendor: Vendor) -> Vendor:
-    return replace(vendor, billing=vendor.billing or vendor.format)
+def _completed_vendor(vendor: Vendor, base: Path) -> Vendor:
+    return replace(vendor, billing=vendor.billing or vendor.format, ca_file=_whole(vendor.ca_file, base))
 
 
-def _with_version(model: Model) -> Model:
-    return replace(model, version=digest_of(model)[:12])
+def _whole(path: str | None, base: Path) -> str | None:
+    return None if path is None else str(base / path)

@@ -9,10 +9,6 @@ from tollbook.core.faults import BadConfiguration
 from tollbook.core.settings import Secrets, Settings
 
 
-class _Missing(Exception):
-    """A secret that cannot be had; the message says why and what to do."""
-
-
 def resolve(settings: Settings, base: Path, environ: Mapping[str, str] = os.environ) -> Secrets:
     """The secrets that the settings refer to; `file:` paths are relative to `base`, the configuration's directory.
 
@@ -24,11 +20,11 @@ def resolve(settings: Settings, base: Path, environ: Mapping[str, str] = os.envi
         "tenants": {name: {} for name in settings.tenants},
     }
     owners: dict[str, str] = {}
-    for kind, owner, key, reference in _references(settings):
+    for kind, owner, key, reference in references(settings):
         place = f"{kind}.{owner}.keys.{key}"
         try:
-            secret = _resolve_one(reference, base, environ)
-        except _Missing as missing:
+            secret = secret_of(reference, base, environ)
+        except BadConfiguration as missing:
             problems.append(f"{place}: {missing}")
             continue
         found[kind][owner][key] = secret
@@ -40,7 +36,7 @@ def resolve(settings: Settings, base: Path, environ: Mapping[str, str] = os.envi
     return Secrets(found["vendors"], found["tenants"])
 
 
-def _references(settings: Settings) -> list[tuple[str, str, str, str]]:
+def references(settings: Settings) -> list[tuple[str, str, str, str]]:
     """Every secret that is referred to: `vendors` or `tenants`, the owner, the key's name, the reference."""
     vendors = [
         ("vendors", vendor.name, key.name, key.secret) for vendor in settings.vendors.values() for key in vendor.keys
@@ -51,27 +47,31 @@ def _references(settings: Settings) -> list[tuple[str, str, str, str]]:
     return vendors + tenants
 
 
-def _resolve_one(reference: str, base: Path, environ: Mapping[str, str]) -> str:
+def secret_of(reference: str, base: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """The secret behind one reference; a text that is none is the secret itself.
+
+    Raises BadConfiguration saying why it cannot be had and what to do, never showing a value.
+    """
     kind, _, name = reference.partition(":")
     if kind == "env":
         if name not in environ:
-            raise _Missing(f"the environment variable {name} is not set; export it before serving")
+            raise BadConfiguration(f"the environment variable {name} is not set; export it before serving")
         secret, origin = environ[name], f"the environment variable {name}"
     elif kind == "file":
         secret, origin = _read_file(base / name), name
     else:
         secret, origin = reference, "the secret"
     if not secret:
-        raise _Missing(f"{origin} is empty")
+        raise BadConfiguration(f"{origin} is empty")
     if not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise _Missing(f"{origin} holds a space, a line break or a character that no header can carry")
+        raise BadConfiguration(f"{origin} holds a space, a line break or a character that no header can carry")
     return secret
 
 
 def _read_file(path: Path) -> str:
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise _Missing(f"{path} can be read by others; do: chmod 600 {path}")
+            raise BadConfiguration(f"{path} can be read by others; do: chmod 600 {path}")
         return path.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as fault:
-        raise _Missing(f"{path} cannot be read: {fault}") from None
+        raise BadConfiguration(f"{path} cannot be read: {fault}") from None

@@ -265,14 +265,16 @@ def reference_of(secret: str) -> str:
     return secret if secret.startswith(("env:", "file:")) else "literal"
 
 
-def document_of(part: Struct) -> bytes:
-    """Settings as canonical JSON: without digests, floats as text, a secret written in the file as `literal`."""
-    return canonical_json(_plain(msgspec.to_builtins(part)))
+def recorded_form(settings: Struct) -> Any:
+    """Settings as they are recorded: plain values without digests and the book's own place, fractions of seconds as
+    text, a secret that is written in the file as `literal`."""
+    plain = _plain(msgspec.to_builtins(settings))
+    return {name: value for name, value in plain.items() if name != "book"}
 
 
-def digest_of(part: Struct) -> str:
-    """SHA-256 of `document_of`."""
-    return sha256_hex(document_of(part))
+def digest_of(settings: Struct) -> str:
+    """SHA-256 of the recorded form as canonical JSON."""
+    return sha256_hex(canonical_json(recorded_form(settings)))
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,5 @@
+"""`python -m tollbook`: the command line."""
+
+from tollbook.cli.main import run
+
+run()

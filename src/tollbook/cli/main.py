@@ -1,0 +1,80 @@
+"""The command `tollbook`."""
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from tollbook import __version__
+from tollbook.cli import (
+    demo,
+    doctor,
+    erase,
+    exits,
+    find,
+    init,
+    prices,
+    rebuild,
+    replay,
+    report,
+    serve,
+    simulate,
+    trace,
+    verify,
+)
+from tollbook.cli.screen import console, escape
+from tollbook.core.faults import Fault
+
+app = typer.Typer(
+    name="tollbook",
+    help="An LLM gateway with a book of record: what each request cost, who caused it, and how we know.",
+    epilog="Exit codes: 0 fine, 1 findings, 2 usage, 3 broken promise.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"tollbook {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """An LLM gateway with a book of record: what each request cost, who caused it, and how we know."""
+
+
+for name, command in (
+    ("init", init.init),
+    ("serve", serve.serve),
+    ("trace", trace.trace),
+    ("find", find.find),
+    ("report", report.report),
+    ("erase", erase.erase),
+    ("verify", verify.verify),
+    ("rebuild", rebuild.rebuild),
+    ("doctor", doctor.doctor),
+    ("simulate", simulate.simulate),
+    ("replay", replay.replay),
+    ("demo", demo.demo),
+):
+    app.command(name)(command)
+app.add_typer(prices.app, name="prices")
+
+
+def run() -> NoReturn:
+    """Run the command line and leave with its exit code. A fault is told in words, without a traceback."""
+    try:
+        app()
+    except Fault as fault:
+        message = "\n".join(escape(line, 2000) for line in str(fault).splitlines())
+        console(stderr=True).print(f"tollbook: {message}", style="red", soft_wrap=True)
+        sys.exit(exits.code_of(fault))
+    sys.exit(exits.FINE)

@@ -1,0 +1,119 @@
+"""`tollbook verify`: does history still say what it said?"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tollbook.cli import exits, screen
+from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root
+from tollbook.cli.provenance import provenance
+from tollbook.core.faults import BadInput
+
+if TYPE_CHECKING:
+    from tollbook.journal.verify import Verification
+
+Document = dict[str, Any]
+
+
+def verify(
+    config: ConfigOption = None,
+    book: BookOption = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A signed checkpoint of this book that was kept elsewhere.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check every entry, lane and signature of a book; name the first bad entry, the missing lane, the cut tail."""
+    from tollbook.journal import verify as verifying
+
+    root = book_root(config, book)
+    with progress_bar("verifying", quiet=json) as advance:
+        found = verifying.verify(root, checkpoint=_read(checkpoint), progress=advance)
+    document = document_of(found, {"checkpoint": None if checkpoint is None else str(checkpoint)})
+    if json:
+        screen.print_json(document)
+    else:
+        screen.console().print(show_verification(document))
+    raise typer.Exit(exits.BROKEN if found.findings else exits.FINE)
+
+
+def document_of(found: "Verification", parameters: dict[str, Any]) -> Document:
+    """What verifying found, in the shape of `docs/reference/schemas/verify.json`."""
+    position = {"number": found.position, "digest": found.digest} if found.digest else None
+    return {
+        "verified": not found.findings,
+        "findings": [finding._asdict() for finding in found.findings],
+        "lanes": found.lanes,
+        "entries": found.entries,
+        "bytes": found.bytes,
+        "position": position,
+        "checkpoint": found.checkpoint,
+        "after_checkpoint": found.after_checkpoint._asdict(),
+        "anchor": found.anchor,
+        "after_anchor": found.after_anchor._asdict(),
+        "provenance": provenance(
+            parameters, position=position, rows=found.entries, control_totals={"entries": found.entries}
+        ),
+    }
+
+
+def show_verification(document: Document) -> RenderableType:
+    """The screen of `verify`."""
+    findings = document["findings"]
+    verdict = Text("verified", style="bold green") if not findings else Text("does not verify", style="bold red")
+    figures = f": {document['entries']:,} entries in {document['lanes']:,} lanes, {document['bytes']:,} bytes"
+    parts: list[RenderableType] = [verdict.append(figures, style="default not bold")]
+    for finding in findings:
+        where = "" if finding["lane"] is None else f" {screen.escape(finding['lane'])}"
+        entry = "" if finding["sequence"] is None else f", entry {finding['sequence']}"
+        line = Text.assemble("  ", (finding["code"], "red"), f"{where}{entry}: ")
+        parts.append(line.append(screen.escape(finding["message"], 1000)))
+    position = document["position"]
+    if position is not None:
+        parts.append(
+            Text(f"position {position['number']} ({position['digest'][:12]}), signed up to {document['checkpoint']}")
+        )
+    parts.append(Text(f"after the last signature: {_beyond(document['after_checkpoint'])}"))
+    if document["anchor"]:
+        parts.append(Text(f"after the checkpoint from outside: {_beyond(document['after_anchor'])}"))
+    else:
+        hint = "no checkpoint from outside was given (--checkpoint FILE): whoever holds the key could rewrite it all"
+        parts.append(Text(hint, style="dim"))
+    return Group(*parts)
+
+
+def _beyond(beyond: Document) -> str:
+    if not beyond["entries"]:
+        return "nothing"
+    amounts = ", ".join(
+        str(screen.exact_money(amount, currency)) for currency, amount in sorted(beyond["expected"].items())
+    )
+    return (
+        f"{beyond['entries']:,} entries, {beyond['seconds']:,} s, {amounts or 'no money'}; this much cannot be proven"
+    )
+
+
+@contextmanager
+def progress_bar(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error while a terminal looks on; gives a function that is told done and total."""
+    console = screen.console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, transient=True,
+        disable=quiet or not console.is_terminal,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as fault:
+        raise BadInput(f"--checkpoint: {path} cannot be read: {fault}") from None
