@@ -1,0 +1,246 @@
+"""Folding: the lines of one position become rows, and the state moves on. Pure.
+
+The state is a function of the position: the attempts that are open and how far each lane has got. Lanes are read
+independently, so an entry that names an opening in another lane (`attempt.unsettled`) may be folded before it; the
+state remembers such openings (`ahead`) until they come.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from tollbook.core.faults import BrokenPromise
+from tollbook.journal.entry import LaneClosed, LaneOpened, RequestEntry, decode_request
+from tollbook.journal.line import Line
+from tollbook.journal.replay import Batch
+from tollbook.ledger.rows import (
+    Counted,
+    Opened,
+    Row,
+    attempt_part,
+    charge_rows,
+    configuration_row,
+    erasure_rows,
+    gap_rows,
+    origin,
+    outcome_part,
+    price_book_row,
+    request_part,
+    request_row,
+)
+from tollbook.ledger.totals import Totals
+
+Rows: TypeAlias = defaultdict[str, list[Row]]
+"""Rows by table name."""
+
+_REAPED_BY_NONE: Final = frozenset({"book", "supervisor"})
+"""Roles whose lanes end with their own `lane.end`; the others are closed by the supervisor."""
+
+
+class LaneState(Struct, omit_defaults=True):
+    """How far a lane has been folded. `recorded` is the time of its last entry, `last` where `lane.closed` says it
+    ends, `ahead` the openings in it that were settled by another lane's entry before they were folded."""
+
+    sequence: int
+    recorded: int
+    ended: bool = False
+    last: int | None = None
+    ahead: list[int] = []
+
+
+class Opening(Struct):
+    """An open attempt: its opening line, or the row it was kept as when the ledger was opened anew."""
+
+    position: int
+    digest: str
+    kind: str
+    line: Line | None
+    row: Row | None = None
+
+    def as_row(self) -> Row:
+        """The row in `open_attempts`, made when first asked for: most attempts are settled before."""
+        if self.row is None:
+            line = self.line
+            assert line is not None
+            entry = _decode(line)
+            if entry.attempt is None:
+                raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} without an attempt")
+            opened = Opened(line.kind, line.lane, line.sequence, line.digest, self.position)
+            self.row = (*request_part(entry.request), *attempt_part(entry.attempt, line.recorded, opened))
+            self.line = None
+        return self.row
+
+
+class State(Struct):
+    """The ledger at a position, as far as folding needs it."""
+
+    position: int = 0
+    digest: str | None = None
+    recorded: int = 0
+    lanes: dict[str, LaneState] = {}
+    open: dict[tuple[str, int], Opening] = {}
+
+
+def fold(state: State, batch: Batch, rows: Rows) -> None:
+    """Add the rows of one position to `rows`, and move `state` to it.
+
+    Raises BrokenPromise when the batch does not follow the state's position or an entry contradicts its kind.
+    """
+    if batch.position != state.position + 1:
+        raise BrokenPromise(
+            f"the ledger is at position {state.position} and was given {batch.position}; "
+            "replay the journal from the ledger's position"
+        )
+    totals = Totals(batch.position)
+    lanes = state.lanes
+    for line in batch.lines:
+        lane = lanes.get(line.lane)
+        if lane is None:
+            lane = lanes[line.lane] = LaneState(-1, line.recorded)
+        lane.sequence = line.sequence
+        lane.recorded = line.recorded
+        step = _STEPS.get(line.kind)
+        if step is not None:
+            step(state, batch.position, line, rows, totals)
+    for name in [name for name, lane in lanes.items() if _is_finished(name, lane)]:
+        del lanes[name]
+    rows["totals"] += totals.rows()
+    state.position, state.digest, state.recorded = batch.position, batch.digest, batch.recorded
+    rows["positions"].append((batch.position, batch.digest, batch.recorded, len(batch.lines), encode_lanes(lanes)))
+
+
+def encode_lanes(lanes: dict[str, LaneState]) -> str:
+    """The lanes' state as JSON text, lanes in order of name."""
+    return msgspec.json.encode(lanes, order="sorted").decode()
+
+
+def decode_lanes(text: str) -> dict[str, LaneState]:
+    """The reverse of `encode_lanes`."""
+    return msgspec.json.decode(text, type=dict[str, LaneState])
+
+
+def _is_finished(name: str, lane: LaneState) -> bool:
+    if lane.last is not None:
+        return lane.sequence >= lane.last
+    return lane.ended and name.split("-", 1)[0] in _REAPED_BY_NONE
+
+
+def _decode(line: Line) -> RequestEntry:
+    try:
+        return decode_request(line.bytes)
+    except msgspec.MsgspecError as error:
+        raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: not a {line.kind} entry: {error}") from None
+
+
+def _open(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    ahead = state.lanes[line.lane].ahead
+    if line.sequence in ahead:
+        ahead.remove(line.sequence)
+        return
+    state.open[line.lane, line.sequence] = Opening(position, line.digest, line.kind, line)
+
+
+def _settle(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    entry = _decode(line)
+    attempt, settled, close = entry.attempt, entry.settlement, entry.close
+    if attempt is None or settled is None:
+        raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} without attempt and settlement")
+    opened, found = _find_opening(state, position, line, entry, attempt.number, settled.sequence)
+    if not found and line.kind == "attempt.unsettled":
+        return  # a supervisor that died while it closed a lane says again what its predecessor had said
+    charges, amounts = charge_rows(line, entry, position)
+    unsettled = int(settled.outcome == "unsettled")
+    counted = Counted(int(close is not None), 1, unsettled) if found else Counted(0, 0, unsettled - 1)
+    asked = request_part(entry.request)
+    row = (
+        *asked,
+        *attempt_part(attempt, settled.opened, opened),
+        *outcome_part(attempt, settled, entry.rating, amounts, close.route if close else None, counted),
+        *origin(line, position),
+    )
+    rows["attempts"].append(row)
+    rows["charges"] += charges
+    totals.add(entry, amounts, charges, row)
+    if close is not None:
+        rows["requests"].append(request_row(asked, line, entry, position))
+
+
+def _find_opening(
+    state: State, position: int, line: Line, entry: RequestEntry, number: int, sequence: int
+) -> tuple[Opened, bool]:
+    """Where the attempt was opened, and whether this is its first settlement."""
+    name = entry.lane or line.lane
+    opening = state.open.pop((name, sequence), None)
+    if opening is not None:
+        return Opened(opening.kind, name, sequence, opening.digest, opening.position), True
+    lane = state.lanes.get(name)
+    if lane is None:
+        lane = state.lanes[name] = LaneState(-1, line.recorded)
+    is_ahead = sequence > lane.sequence and sequence not in lane.ahead
+    if is_ahead:
+        lane.ahead = sorted([*lane.ahead, sequence])
+    kind = "request.opened" if number == 1 else "attempt.opened"
+    return Opened(kind, name, sequence, None, position), is_ahead
+
+
+def _close(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    entry = _decode(line)
+    if entry.close is None:
+        raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} without a close")
+    row = request_row(request_part(entry.request), line, entry, position)
+    rows["requests"].append(row)
+    totals.add_bare(entry, row)
+
+
+def _lane_opened(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    name = msgspec.json.decode(line.bytes, type=LaneOpened).lane
+    if name not in state.lanes:
+        state.lanes[name] = LaneState(-1, line.recorded)
+
+
+def _lane_closed(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    closed = msgspec.json.decode(line.bytes, type=LaneClosed)
+    lane = state.lanes.get(closed.lane)
+    if lane is not None:
+        lane.ended, lane.last = True, closed.last
+
+
+def _lane_ended(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    state.lanes[line.lane].ended = True
+
+
+def _prices_activated(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    rows["price_books"].append(price_book_row(line, position))
+
+
+def _configuration_loaded(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    rows["configurations"].append(configuration_row(line, position))
+
+
+def _personal_erased(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    rows["erasures"] += erasure_rows(line, position)
+
+
+def _gap_recorded(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    rows["gaps"] += gap_rows(line, position)
+
+
+_STEPS: Final[dict[str, Callable[[State, int, Line, Rows, Totals], None]]] = {
+    "request.opened": _open,
+    "attempt.opened": _open,
+    "attempt.settled": _settle,
+    "request.settled": _settle,
+    "attempt.unsettled": _settle,
+    "request.closed": _close,
+    "lane.opened": _lane_opened,
+    "lane.closed": _lane_closed,
+    "lane.end": _lane_ended,
+    "prices.activated": _prices_activated,
+    "configuration.loaded": _configuration_loaded,
+    "personal.erased": _personal_erased,
+    "gap.recorded": _gap_recorded,
+}
+"""What each kind of entry does. The kinds that are not here say nothing that a table holds."""
