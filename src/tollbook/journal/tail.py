@@ -181,6 +181,8 @@ class RawLines:
             elif segment_exists(self._directory, self._segment + 1):
                 # Lines may have been appended between the read and this look: read once more before going on.
                 self._finished = True
+            elif self._rest and isinstance(self._stream, zstandard.ZstdDecompressionReader):
+                raise self._stop("is cut short: its sealed segment ends inside it")
             else:
                 return []
 
