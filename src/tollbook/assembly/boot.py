@@ -1,0 +1,125 @@
+"""What a child process is told when it starts, and the channel it is told by.
+
+The channel is a socket pair that the child inherits: lines of JSON both ways. Its end is the supervisor's end, so a
+child whose supervisor was killed notices, drains and leaves. Secrets travel here and nowhere else.
+"""
+
+import asyncio
+import hmac
+import socket
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from tollbook.core.settings import Settings
+
+LIMIT: Final = 64 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+class LaneNames(Struct, frozen=True):
+    """Two lanes the supervisor has registered for a worker: the one it writes and the one in reserve."""
+
+    main: str
+    spare: str
+
+
+class BootCaller(Struct, frozen=True):
+    """Whose a tenant key is; the key itself is known by its hash only."""
+
+    tenant: str
+    key: str
+    workloads: tuple[str, ...]
+
+
+class WorkerBoot(Struct, frozen=True, kw_only=True):
+    """Everything a worker needs. `prices` is the file of the price book in force; `secrets` are [vendor, key name,
+    secret]; `callers` by keyed hash under `pepper`."""
+
+    settings: Settings
+    root: str
+    book: str
+    release: str
+    prices: str
+    pepper: bytes
+    secrets: list[tuple[str, str, str]]
+    callers: dict[str, BootCaller]
+    lanes: LaneNames
+    heads: str | None = None
+
+
+class BookBoot(Struct, frozen=True, kw_only=True):
+    """What scribe and desk need: no secret among it."""
+
+    settings: Settings
+    root: str
+    release: str
+
+
+class FromWorker(Struct, frozen=True, omit_defaults=True):
+    """A worker's word: it listens; it needs new lanes because `dead` ones failed; it could not use `unused` ones."""
+
+    ready: bool = False
+    needs_lanes: bool = False
+    dead: list[str] = []
+    unused: list[str] = []
+
+
+class ToWorker(Struct, frozen=True, omit_defaults=True):
+    """The supervisor's answer: new lanes, or none yet."""
+
+    lanes: LaneNames | None = None
+
+
+def encode(message: Struct) -> bytes:
+    """One message as a line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def receive(control: socket.socket, kind: type[T]) -> T:
+    """The first message, read before there is an event loop. Raises EOFError when the supervisor is gone."""
+    parts = bytearray()
+    while not parts.endswith(b"\n"):
+        # Peeked first: what follows the first line belongs to the event loop's reader.
+        data = control.recv(65536, socket.MSG_PEEK)
+        if not data or len(parts) > LIMIT:
+            raise EOFError("the supervisor has gone")
+        end = data.find(b"\n")
+        parts += control.recv(len(data) if end < 0 else end + 1)
+    return msgspec.json.decode(parts, type=kind)
+
+
+class Channel:
+    """Messages over the pair inside an event loop."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader: Final = reader
+        self._writer: Final = writer
+
+    @classmethod
+    async def over(cls, control: socket.socket) -> "Channel":
+        control.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=control, limit=LIMIT)
+        return cls(reader, writer)
+
+    def send(self, message: Struct) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(encode(message))
+
+    async def receive(self, kind: type[T]) -> T | None:
+        """The next message; None when the other side is gone."""
+        try:
+            line = await self._reader.readline()
+        except (ConnectionError, ValueError):
+            return None
+        return msgspec.json.decode(line, type=kind) if line.endswith(b"\n") else None
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def key_hash(pepper: bytes, secret: str) -> str:
+    """The keyed hash under which a tenant's key is known: HMAC-SHA256, hexadecimal."""
+    return hmac.digest(pepper, secret.encode(), "sha256").hex()

@@ -1,0 +1,123 @@
+"""The desk process: answers `/tollbook/v1/*` from the ledger, read-only, for the tenant that a worker vouches for."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tollbook.assembly.boot import BookBoot, Channel, receive
+from tollbook.core.clock import SECOND, now
+from tollbook.core.faults import Fault, NotFound
+from tollbook.core.identity import instant_of, is_request_id
+from tollbook.ledger.trace import Tracer
+
+PENDING_SECONDS: Final = 1.0
+"""How long a request of one's own that the book has not reached yet is waited for."""
+RECENT: Final = 3600 * SECOND
+
+
+class Desk:
+    """The API's handlers. A request id of another tenant and one that does not exist are the same 404."""
+
+    def __init__(self, root: Path) -> None:
+        self._tracer: Final = Tracer(root)
+
+    async def request(self, request: Request) -> Response:
+        """`GET /tollbook/v1/requests/{id}`: the trace object in the tenant's view."""
+        tenant = request.headers["x-tollbook-tenant"]
+        workloads = [name for name in request.headers.get("x-tollbook-workloads", "").split(",") if name]
+        request_id = request.path_params["id"]
+        if not is_request_id(request_id):
+            return _fault(404, "request_unknown", f"there is no request {request_id[:64]!r}")
+        until = asyncio.get_running_loop().time() + PENDING_SECONDS
+        while True:
+            found = await self._find(request_id)
+            if found is not None:
+                break
+            if asyncio.get_running_loop().time() >= until:
+                return self._not_there(request_id)
+            await asyncio.sleep(0.1)
+        facts = found["request"]
+        if facts["tenant"] != tenant or (workloads and facts["workload"] not in (*workloads, None)):
+            return _fault(404, "request_unknown", f"there is no request {request_id!r}")
+        return JSONResponse(found)
+
+    async def _find(self, request_id: str) -> dict[str, dict[str, str]] | None:
+        try:
+            found: dict[str, dict[str, str]] = await asyncio.to_thread(self._tracer.trace, request_id, "tenant")
+        except NotFound:
+            return None
+        return found
+
+    def _not_there(self, request_id: str) -> Response:
+        """An id minted within the last hour may still be on its way into the ledger."""
+        if 0 <= now() - instant_of(request_id) < RECENT:
+            return JSONResponse({"request": {"id": request_id}, "state": "pending"}, status_code=202)
+        return _fault(404, "request_unknown", f"there is no request {request_id!r}")
+
+
+def application(root: Path) -> Starlette:
+    """The desk as an ASGI application."""
+    desk = Desk(root)
+    return Starlette(
+        routes=[Route("/tollbook/v1/requests/{id}", desk.request, methods=["GET"])],
+        exception_handlers={404: _unknown_route, duckdb.Error: _behind, Fault: _behind},
+    )
+
+
+def _fault(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
+
+
+def _unknown_route(request: Request, fault: Exception) -> Response:
+    return _fault(404, "route_unknown", f"no route {request.url.path[:128]!r}")
+
+
+def _behind(request: Request, fault: Exception) -> Response:
+    return _fault(503, "book_behind", "the book cannot be read at the moment")
+
+
+async def _serve(boot: BookBoot, control: socket.socket) -> None:
+    path = Path(boot.root) / "run" / "desk.sock"
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    umask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(umask)
+    config = uvicorn.Config(application(Path(boot.root)), log_level="warning", access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    channel = await Channel.over(control)
+
+    async def leave_with_supervisor() -> None:
+        await channel.receive(BookBoot)
+        server.should_exit = True
+
+    watching = asyncio.create_task(leave_with_supervisor())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
+    await server.serve(sockets=[listener])
+    watching.cancel()
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+
+
+def main() -> None:
+    """Entry point of `python -m tollbook.assembly.desk CONTROL` (a file descriptor)."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    asyncio.run(_serve(receive(control, BookBoot), control))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The lanes of one worker, and the closing of lanes whose writer has gone."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from tollbook.assembly.boot import LaneNames, WorkerBoot
+from tollbook.core.faults import JournalUnavailable
+from tollbook.journal.closing import Remains, examine, unsettled
+from tollbook.journal.entry import FORMAT, LaneBegin, RequestEntry, decode_request
+from tollbook.journal.lane import Lane
+from tollbook.journal.sync import GroupSync
+from tollbook.journal.tail import read_lane
+
+REAPED: Final = "reaped"
+"""A file in a lane's directory that says the supervisor is through with it: a hint that saves reading, not a truth."""
+
+
+def begin(book: str, lane: str, role: str, release: str, configuration: str, heads: str | None) -> LaneBegin:
+    """The first line of a lane written by this process."""
+    return LaneBegin(
+        book=book,
+        lane=lane,
+        role=role,
+        format=FORMAT,
+        release=release,
+        configuration=configuration,
+        host=socket.gethostname(),
+        process=os.getpid(),
+        heads=heads,
+    )
+
+
+class WorkerLanes:
+    """A worker's lane and its spare, each with a thread that syncs it. Lanes that failed stay locked until the worker
+    ends, because what was opened in them may still be settled by it elsewhere."""
+
+    def __init__(self, boot: WorkerBoot) -> None:
+        self._boot: Final = boot
+        self._kept: Final[list[tuple[Lane, GroupSync]]] = []
+        self.main, self._sync, self.spare = self._open(boot.lanes)
+
+    def durable(self, sequence: int, then: Callable[[Exception | None], None]) -> None:
+        """Call back, on the loop, once an entry of the lane in use is on disk."""
+        loop = asyncio.get_running_loop()
+        self._sync.request(sequence, lambda fault: _back(loop, then, fault))
+
+    def replace(self, names: LaneNames) -> None:
+        """Go on with new lanes. Raises JournalUnavailable when they cannot be made."""
+        self.main, self._sync, self.spare = self._open(names)
+
+    def dead(self) -> list[str]:
+        """The lanes that take no more entries."""
+        return [lane.name for lane, _ in self._kept if lane.dead is not None]
+
+    def unused(self, names: LaneNames) -> list[str]:
+        """Which of some registered lanes were never made."""
+        made = {lane.name for lane, _ in self._kept}
+        return [name for name in (names.main, names.spare) if name not in made]
+
+    def close(self, reason: str) -> None:
+        """End all lanes; one that cannot be ended is left for the supervisor to close."""
+        for lane, sync in self._kept:
+            sync.stop()
+            try:
+                lane.close(reason)
+            except JournalUnavailable:
+                continue
+
+    def _open(self, names: LaneNames) -> tuple[Lane, GroupSync, Lane]:
+        journal = self._boot.settings.journal
+        # The spare first: when it has its ballast, the disk has room for what is in flight.
+        spare = self._create(names.spare, "spare", journal.ballast)
+        main = self._create(names.main, "worker", 0)
+        for lane in (spare, main):
+            self._kept.append((lane, GroupSync(lane, journal.sync)))
+        return main, self._kept[-1][1], spare
+
+    def _create(self, name: str, role: str, ballast: int) -> Lane:
+        boot, journal = self._boot, self._boot.settings.journal
+        first = begin(boot.book, name, role, boot.release, boot.settings.digest, boot.heads)
+        return Lane.create(
+            Path(boot.root) / "lanes" / name,
+            first,
+            ballast=ballast,
+            segment_bytes=journal.segment_bytes,
+            segment_age_s=journal.segment_age,
+        )
+
+
+def _back(loop: asyncio.AbstractEventLoop, then: Callable[[Exception | None], None], fault: Exception | None) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(then, fault)
+
+
+class Left:
+    """What the lanes of one or more dead writers leave: how each ended, and which attempts nobody settled."""
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self.remains: Final[dict[str, Remains]] = {}
+        opened: dict[tuple[str, int], RequestEntry] = {}
+        elsewhere: set[tuple[str, int]] = set()
+        for directory in directories:
+            remains = examine(directory)
+            self.remains[directory.name] = remains
+            for entry in unsettled(remains):
+                opened[_attempt_of(entry)] = entry
+            elsewhere |= set(_settled_for_others(directory))
+        self.unsettled: Final = [entry for key, entry in sorted(opened.items()) if key not in elsewhere]
+
+
+def _settled_for_others(directory: Path) -> Iterable[tuple[str, int]]:
+    """Attempts that this lane settles although another lane, which failed, opened them."""
+    for line in read_lane(directory):
+        if line.kind in ("request.settled", "attempt.settled") and b',"lane":"' in line.bytes:
+            entry = decode_request(line.bytes)
+            if entry.lane is not None:
+                yield _attempt_of(entry)
+
+
+def _attempt_of(entry: RequestEntry) -> tuple[str, int]:
+    assert entry.attempt is not None
+    return entry.request.id, entry.attempt.number

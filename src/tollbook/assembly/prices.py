@@ -1,0 +1,45 @@
+"""Which price book prices: activations are entries of the book's lane; a file beside them saves reading them all."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from tollbook.core.faults import BadInput
+from tollbook.journal.book import Book, write_whole
+from tollbook.journal.entry import PricesActivated
+from tollbook.journal.objects import ObjectStore
+from tollbook.journal.recording import BookLane
+
+FILE: Final = "prices.json"
+
+
+class Activation(Struct, frozen=True):
+    """A price book's digest, the instant it prices from, the object that holds it."""
+
+    book: str
+    since: int
+    object: str
+
+
+def activate(book: Book, lane: BookLane, data: bytes, digest: str, since: int, actor: str) -> None:
+    """Put a price book in force from an instant on: object, entry, then the file that workers' starts look at."""
+    named = ObjectStore(book.root).put(data)
+    lane.append("prices.activated", PricesActivated(book=digest, since=since, object=named, actor=actor))
+    activations = [*_activations(book), Activation(digest, since, named.sha256)]
+    write_whole(book.root / FILE, msgspec.json.encode(activations))
+
+
+def active_prices(book: Book, at: int) -> str:
+    """The object of the price book in force at an instant. Raises BadInput when there is none."""
+    in_force = [one for one in _activations(book) if one.since <= at]
+    if not in_force:
+        raise BadInput(f"{book.root} has no price book in force; make the book anew with: tollbook init")
+    return max(in_force, key=lambda one: one.since).object
+
+
+def _activations(book: Book) -> list[Activation]:
+    try:
+        return msgspec.json.decode((book.root / FILE).read_bytes(), type=list[Activation])
+    except FileNotFoundError:
+        return []

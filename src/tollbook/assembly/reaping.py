@@ -1,0 +1,198 @@
+"""The supervisor's own lane: registers lanes before their writers start, closes them after their writers ended."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from tollbook.assembly.boot import LaneNames
+from tollbook.assembly.child import say
+from tollbook.assembly.lanes import REAPED, Left, begin
+from tollbook.core.clock import now
+from tollbook.core.faults import JournalUnavailable, Tampered
+from tollbook.journal.book import Book
+from tollbook.journal.closing import Remains, drop_torn, is_live
+from tollbook.journal.entry import LaneClosed, LaneOpened, RequestEntry, decode_request, encode_payload
+from tollbook.journal.lane import Lane
+from tollbook.journal.tail import lane_directories, read_lane
+
+RETRY_SECONDS: Final = 1.0
+
+
+class Registrar:
+    """Writes `lane.opened`, `attempt.unsettled` and `lane.closed`. When its lane fails it goes on in a new one."""
+
+    def __init__(self, book: Book, release: str, configuration: str, ballast: int) -> None:
+        self._book: Final = book
+        self._release: Final = release
+        self._configuration: Final = configuration
+        self._ballast: Final = ballast
+        self._closed: set[str] = set()
+        self._mine: set[str] = set()
+        self._lane = self._new_lane()
+
+    @property
+    def lane(self) -> str:
+        return self._lane.name
+
+    def register(self) -> LaneNames:
+        """Two new lanes for a worker, on record. Raises JournalUnavailable."""
+        names = LaneNames(self._book.new_lane_name("worker"), self._book.new_lane_name("spare"))
+        self._mine |= {names.main, names.spare}
+        for name, role in ((names.main, "worker"), (names.spare, "spare")):
+            self._append("lane.opened", LaneOpened(lane=name, role=role))
+        self._lane.sync()
+        return names
+
+    def record(self, kind: str, payload: Struct) -> None:
+        """One entry, durable. Raises JournalUnavailable."""
+        self._append(kind, payload)
+        self._lane.sync()
+
+    def heartbeat(self) -> None:
+        with contextlib.suppress(JournalUnavailable):
+            self._lane.heartbeat()
+
+    async def close_lanes(self, names: Iterable[str], reason: str) -> None:
+        """Put the end of lanes on record that take no more entries, while their writer still runs."""
+        for name in names:
+            if name not in self._closed:
+                left = await asyncio.to_thread(Left, self._present([name]))
+                await self._close(name, left.remains.get(name), reason)
+
+    async def reap(self, names: Iterable[str], reason: str) -> None:
+        """After a writer's death: mark what it left open as unsettled, put the end of its lanes on record."""
+        names = list(names)
+        directories = self._present(names)
+        for directory in directories:
+            drop_torn(directory)
+        left = await asyncio.to_thread(Left, directories)
+        await self._finish(names, left, reason)
+
+    async def reap_former(self) -> bool:
+        """Do the same for the lanes of a former supervisor's run. False while a writer of one still lives."""
+        former = [path for path in lane_directories(self._book.root) if self._is_former(path)]
+        dead = [path for path in former if not is_live(path)]
+        if dead and len(dead) == len(former):
+            await self._reap_dead(dead)
+        return len(dead) == len(former)
+
+    def close(self, reason: str) -> None:
+        self._lane.close(reason)
+
+    # --- within
+
+    def _is_former(self, path: Path) -> bool:
+        """Book lanes are the scribe's to close; those registered in this run are reaped with their worker."""
+        mine = path.name in self._mine or path.name.startswith("book-")
+        return not mine and not (path / REAPED).exists()
+
+    async def _reap_dead(self, dead: list[Path]) -> None:
+        supervisors = [path for path in dead if path.name.startswith("supervisor-")]
+        done, told = await asyncio.to_thread(_former_words, supervisors)
+        self._closed |= done
+        sound: list[Path] = []
+        for path in dead:
+            try:
+                drop_torn(path)
+                sound.append(path)
+            except Tampered as fault:
+                say(f"lane {path.name} is left as it is: {fault}")
+        left = await asyncio.to_thread(Left, sound)
+        left.unsettled[:] = [entry for entry in left.unsettled if _key(entry) not in told]
+        # Lanes of supervisors last: they hold the words by which a second try knows what the first has done.
+        names = sorted((path.name for path in sound), key=lambda name: name.startswith("supervisor-"))
+        await self._finish(names, left, "died")
+
+    async def _finish(self, names: list[str], left: Left, reason: str) -> None:
+        for entry in left.unsettled:
+            await self._insist("attempt.unsettled", entry)
+        for name in names:
+            remains = left.remains.get(name)
+            ended = remains is not None and remains.ended
+            await self._close(name, remains, "ended" if ended else reason)
+        self._lane.sync()
+        for name in names:
+            directory = self._book.lane_directory(name)
+            if directory.is_dir():
+                (directory / REAPED).touch(mode=0o600)
+
+    async def _close(self, name: str, remains: Remains | None, reason: str) -> None:
+        if name in self._closed:
+            return
+        role = name.partition("-")[0]
+        closed = LaneClosed(lane=name, role=role, reason=reason)
+        if remains is not None:
+            closed = LaneClosed(
+                lane=name,
+                role=role,
+                reason=reason,
+                last=remains.sequence,
+                digest=remains.digest,
+                torn=remains.torn,
+            )
+        await self._insist("lane.closed", closed)
+        self._closed.add(name)
+
+    async def _insist(self, kind: str, payload: Struct) -> None:
+        """Write an entry however long the disk refuses: it is written once, because a failed append leaves nothing."""
+        while True:
+            try:
+                self._append(kind, payload)
+            except JournalUnavailable as fault:
+                say(str(fault))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _append(self, kind: str, payload: Struct) -> None:
+        if self._lane.dead is not None:
+            failed = self._lane
+            with contextlib.suppress(JournalUnavailable):
+                failed.release_ballast()
+            self._lane = self._new_lane()
+        self._lane.append(kind, encode_payload(payload))
+
+    def _new_lane(self) -> Lane:
+        name = self._book.new_lane_name("supervisor")
+        self._mine.add(name)
+        first = begin(self._book.id, name, "supervisor", self._release, self._configuration, known_heads(self._book))
+        return Lane.create(self._book.lane_directory(name), first, ballast=self._ballast, clock=now)
+
+    def _present(self, names: Iterable[str]) -> list[Path]:
+        paths = (self._book.lane_directory(name) for name in names)
+        return [path for path in paths if path.is_dir()]
+
+
+def known_heads(book: Book) -> str | None:
+    """The digest of the last heads that the scribe told of; None when there is none yet."""
+    try:
+        return (book.root / "run" / "heads").read_text() or None
+    except FileNotFoundError:
+        return None
+
+
+def _former_words(supervisors: list[Path]) -> tuple[set[str], set[tuple[str, int]]]:
+    """What former supervisors have already put on record: lanes closed, attempts marked unsettled."""
+    closed: set[str] = set()
+    told: set[tuple[str, int]] = set()
+    for directory in supervisors:
+        for line in read_lane(directory):
+            if line.kind == "lane.closed":
+                closed.add(_closed_lane(line.bytes))
+            elif line.kind == "attempt.unsettled":
+                told.add(_key(decode_request(line.bytes)))
+    return closed, told
+
+
+def _closed_lane(line: bytes) -> str:
+    return msgspec.json.decode(line, type=LaneClosed).lane
+
+
+def _key(entry: RequestEntry) -> tuple[str, int]:
+    assert entry.attempt is not None
+    return entry.request.id, entry.attempt.number

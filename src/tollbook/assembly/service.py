@@ -1,0 +1,66 @@
+"""What the command line asks of the whole: make a book, serve it, erase a person in it."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tollbook import __version__
+from tollbook.assembly.acts import NotServed, ask, local_actor
+from tollbook.assembly.erasure import Erasure, erase
+from tollbook.assembly.prices import activate
+from tollbook.assembly.supervisor import Supervisor
+from tollbook.core.settings import Settings
+from tollbook.journal.book import Book
+from tollbook.journal.personal import PersonalDirectory
+from tollbook.journal.recording import BookLane
+from tollbook.pricing.book import base_book
+
+
+def init(root: Path) -> Book:
+    """Make a book, with its birth and the activation of the bundled price book as its first entries.
+
+    Raises BadInput when there is something at `root` already.
+    """
+    actor = local_actor()
+    book = Book.create(root, release=__version__, actor=actor)
+    lane = BookLane.open(book, release=__version__)
+    try:
+        prices = base_book()
+        activate(book, lane, prices.dump(), prices.digest, 0, actor)
+        lane.advance(lane.keeper())
+    finally:
+        lane.close("initialised")
+    return book
+
+
+def serve(
+    settings: Settings,
+    resolve: Callable[[str], str],
+    recorded_configuration: object,
+    listening: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Run the gateway and the book until SIGTERM. Raises BadInput, BookLocked when it cannot begin."""
+    supervisor = Supervisor(settings, resolve, __version__, recorded_configuration, listening)
+    asyncio.run(supervisor.run())
+
+
+def erase_person(root: Path, tenant: str, user: str, basis: str) -> dict[str, Any]:
+    """Erase through the running scribe, or as the book's writer when none runs."""
+    arguments = {"tenant": tenant, "user": user, "basis": basis}
+    try:
+        done: dict[str, Any] = ask(root, "erase", arguments)
+    except NotServed:
+        done = _erase_alone(root, Erasure(tenant, user, basis))
+    return done
+
+
+def _erase_alone(root: Path, wanted: Erasure) -> dict[str, Any]:
+    book = Book.open(root)
+    lane = BookLane.open(book, release=__version__)
+    try:
+        done = erase(root, lane, PersonalDirectory(root), wanted, local_actor())
+        lane.advance(lane.keeper())
+    finally:
+        lane.close("erased")
+    return done

@@ -1,0 +1,173 @@
+"""A worker process: owns the road. It knows the journal and nothing of the ledger."""
+
+import asyncio
+import signal
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from tollbook.assembly.boot import BootCaller, Channel, FromWorker, ToWorker, WorkerBoot, key_hash, receive
+from tollbook.assembly.child import say
+from tollbook.assembly.lanes import WorkerLanes
+from tollbook.core.clock import now
+from tollbook.core.digest import keyed_digest
+from tollbook.core.faults import JournalUnavailable
+from tollbook.gateway.admission import Admission, Caller
+from tollbook.gateway.claims import Claims
+from tollbook.gateway.connection import ClientConnection
+from tollbook.gateway.idempotency import Idempotency
+from tollbook.gateway.parts import Parts
+from tollbook.gateway.recorder import Recorder
+from tollbook.gateway.road import Road
+from tollbook.gateway.upstream import Pool, SocketAddress
+from tollbook.journal.closing import is_live
+from tollbook.journal.personal import PersonalWriter
+from tollbook.pricing.book import PriceBook
+from tollbook.pricing.rate import Rater
+from tollbook.providers.registry import ADAPTERS
+
+TICK_SECONDS: Final = 0.1
+HEARTBEAT_SECONDS: Final = 4.0
+IDLE_CLIENT_SECONDS: Final = 300.0
+LANES_RETRY_SECONDS: Final = 1.0
+
+
+class Worker:
+    """Joins the parts of the road, keeps time for them, and leaves in order."""
+
+    def __init__(self, boot: WorkerBoot, listener: socket.socket) -> None:
+        self._boot: Final = boot
+        self._listener: Final = listener
+        self._stopping = asyncio.Event()
+        root = Path(boot.root)
+        self._personal: Final = PersonalWriter(root, boot.lanes.main)
+        self._lanes: Final = WorkerLanes(boot)
+        self._channel: Channel
+        self._asked_for_lanes = False
+        settings = boot.settings
+        recorder = Recorder(self._lanes.main, self._lanes.spare, now, self._lane_failed)
+        book = PriceBook.load(Path(boot.prices).read_bytes())
+        secrets = {(vendor, key): secret for vendor, key, secret in boot.secrets}
+        durable = self._lanes.durable if settings.journal.sync == "before_forward" else None
+        self._parts: Final = Parts(settings, secrets, recorder, Rater(book), now, durable)
+        admission = Admission(_callers(boot), partial(key_hash, boot.pepper), self._personal.digest)
+        self._idempotency: Final = Idempotency(
+            Claims(root / "state.sqlite"),
+            lambda tenant, text: keyed_digest(self._personal.key(tenant), text),
+            boot.lanes.main,
+            lambda lane: is_live(root / "lanes" / lane),
+        )
+        desk = Pool(SocketAddress(str(root / "run" / "desk.sock")))
+        self._road: Final = Road(self._parts, admission, list(ADAPTERS), desk, self._idempotency)
+
+    async def run(self, control: socket.socket) -> None:
+        """Serve until told to stop, then drain and end the lanes."""
+        loop = asyncio.get_running_loop()
+        self._channel = await Channel.over(control)
+        server = await loop.create_server(lambda: ClientConnection(self._road), sock=self._listener, backlog=1024)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stopping.set)
+        tasks = [loop.create_task(work) for work in (self._listen(), self._tick(), self._beat())]
+        self._channel.send(FromWorker(ready=True))
+        await self._stopping.wait()
+        server.close()
+        await self._drain()
+        for task in tasks:
+            task.cancel()
+        self._idempotency.close()
+        self._lanes.close("stopped")
+        self._personal.close()
+
+    async def _drain(self) -> None:
+        """Let requests end by themselves within the grace; what is left is cut and settled as such."""
+        parts = self._parts
+        parts.stopping = True
+        for connection in list(self._road.connections):
+            connection.draining = True
+            if connection.idle:
+                connection.close()
+        until = asyncio.get_running_loop().time() + parts.settings.gateway.shutdown_grace
+        while parts.running and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110  both ends are looked at
+            await asyncio.sleep(TICK_SECONDS / 4)
+        for call in list(parts.calls):
+            call.cut("stopped")
+        for connection in list(self._road.connections):
+            connection.close()
+        await asyncio.sleep(0)
+
+    # --- time
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            instant = now()
+            for call in list(self._parts.calls):
+                call.check(instant)
+            for exchange in list(self._parts.running):
+                exchange.check(instant)
+            self._personal.rotate()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            self._parts.recorder.heartbeat()
+            expired = asyncio.get_running_loop().time() - IDLE_CLIENT_SECONDS
+            for connection in list(self._road.connections):
+                if connection.idle and connection.since < expired:
+                    connection.close()
+
+    # --- lanes
+
+    def _lane_failed(self) -> None:
+        """The journal cannot be written: ask for new lanes until some can be."""
+        say(f"lane {self._lanes.main.name} failed: {self._lanes.main.dead}")
+        if not self._asked_for_lanes:
+            self._asked_for_lanes = True
+            self._channel.send(FromWorker(needs_lanes=True, dead=self._lanes.dead()))
+
+    async def _listen(self) -> None:
+        while (message := await self._channel.receive(ToWorker)) is not None:
+            if message.lanes is None or not self._take(message):
+                await asyncio.sleep(LANES_RETRY_SECONDS)
+                self._channel.send(FromWorker(needs_lanes=True))
+        self._stopping.set()
+
+    def _take(self, message: ToWorker) -> bool:
+        assert message.lanes is not None
+        try:
+            self._lanes.replace(message.lanes)
+        except JournalUnavailable as fault:
+            say(str(fault))
+            self._channel.send(FromWorker(unused=self._lanes.unused(message.lanes)))
+            return False
+        self._parts.recorder.use(self._lanes.main, self._lanes.spare)
+        self._asked_for_lanes = False
+        return True
+
+
+def _callers(boot: WorkerBoot) -> dict[str, Caller]:
+    def caller(told: BootCaller) -> Caller:
+        return Caller(boot.settings.tenants[told.tenant], told.key, told.workloads)
+
+    return {hashed: caller(told) for hashed, told in boot.callers.items()}
+
+
+def main() -> None:
+    """Entry point of `python -m tollbook.assembly.worker CONTROL LISTENER` (file descriptors)."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    listener = socket.socket(fileno=int(sys.argv[2]))
+    listener.setblocking(False)
+    boot = receive(control, WorkerBoot)
+
+    async def serve() -> None:
+        await Worker(boot, listener).run(control)
+
+    uvloop.run(serve())
+
+
+if __name__ == "__main__":
+    main()

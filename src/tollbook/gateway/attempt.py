@@ -1,0 +1,161 @@
+"""One upstream call: connects, sends, listens, and says once how it ended."""
+
+from enum import Enum
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from tollbook.core.clock import Clock
+from tollbook.core.settings import Timeouts
+from tollbook.gateway.message import Headers
+from tollbook.gateway.upstream import Pool, VendorConnection
+
+ANSWER_LIMIT: Final = 64 * 1024 * 1024
+"""A buffered answer larger than this is cut; no vendor sends one."""
+
+
+class Stage(Enum):
+    CONNECTING = 1
+    SENT = 2
+    ANSWERING = 3
+    OVER = 4
+
+
+class Ending(Struct, frozen=True):
+    """How an attempt ended on the wire. `lost` is None when the answer came whole, else a short class of the loss."""
+
+    lost: str | None
+    fully_sent: bool
+
+
+class Owner(Protocol):
+    """The request an attempt is made for."""
+
+    def answering(self, attempt: "UpstreamCall") -> None:
+        """Status and headers have come."""
+        ...
+
+    def answer_data(self, data: bytes) -> None: ...
+
+    def attempt_over(self, attempt: "UpstreamCall", ending: Ending) -> None: ...
+
+
+class UpstreamCall:
+    """An attempt on the wire. All times are instants in microseconds; deadlines are checked by the road's ticker."""
+
+    __slots__ = (
+        "_clock",
+        "_connection",
+        "_data",
+        "_fully_sent",
+        "_owner",
+        "_stage",
+        "_timeouts",
+        "began",
+        "deadline",
+        "first_byte",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, owner: Owner, data: bytes, timeouts: Timeouts, clock: Clock) -> None:
+        self._owner: Final = owner
+        self._data = data
+        self._timeouts: Final = timeouts
+        self._clock: Final = clock
+        self._connection: VendorConnection | None = None
+        self._stage = Stage.CONNECTING
+        self._fully_sent = False
+        self.status: int | None = None
+        self.headers: Headers = []
+        self.first_byte: int | None = None
+        self.began = clock()
+        self.deadline = self.began + _micro(timeouts.connect) + 1_000_000
+
+    def start(self, pool: Pool) -> None:
+        """Take a connection and send; the connection's own time limit is the pool's to keep."""
+        pool.connect(self, self._timeouts.connect)
+
+    @property
+    def sent(self) -> bool:
+        """Whether any byte may have reached the vendor."""
+        return self._stage is not Stage.CONNECTING
+
+    # --- Listener
+
+    def connected(self, connection: VendorConnection) -> None:
+        if self._stage is Stage.OVER:
+            connection.abandon()
+            return
+        self._connection = connection
+        self._stage = Stage.SENT
+        self.began = self._clock()
+        self.deadline = self.began + _micro(self._timeouts.first_byte)
+        data, self._data = self._data, b""
+        connection.send(self, data)
+        self._fully_sent = connection.written
+
+    def connect_failed(self, why: str) -> None:
+        self._end(why)
+
+    def answer_began(self, status: int, headers: Headers) -> None:
+        if self._stage is Stage.OVER:
+            return
+        self._stage = Stage.ANSWERING
+        self._fully_sent = True
+        self.status = status
+        self.headers = headers
+        self.first_byte = self._clock()
+        self.deadline = self._next_deadline(self.first_byte)
+        self._owner.answering(self)
+
+    def answer_data(self, data: bytes) -> None:
+        if self._stage is Stage.ANSWERING:
+            self.deadline = 0  # set anew by the next check: a chunk must not cost a clock
+            self._owner.answer_data(data)
+
+    def answer_ended(self) -> None:
+        self._end(None)
+
+    def connection_lost(self, why: str) -> None:
+        self._end(why)
+
+    # --- for the owner and the ticker
+
+    def check(self, now: int) -> None:
+        """End the attempt when its time is over."""
+        if self.deadline == 0:
+            self.deadline = self._next_deadline(now)
+        elif now >= self.deadline:
+            self.cut("idle_timeout" if self._stage is Stage.ANSWERING else "timeout")
+
+    def cut(self, why: str) -> None:
+        """End the attempt from our side."""
+        connection = self._connection
+        if connection is not None:
+            self._fully_sent = self._fully_sent or connection.written
+            connection.abandon()
+        self._end(why)
+
+    def pause(self) -> None:
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        if self._connection is not None:
+            self._connection.resume()
+
+    def _next_deadline(self, now: int) -> int:
+        return min(now + _micro(self._timeouts.idle), self.began + _micro(self._timeouts.total))
+
+    def _end(self, lost: str | None) -> None:
+        if self._stage is Stage.OVER:
+            return
+        stage, self._stage = self._stage, Stage.OVER
+        fully_sent = self._fully_sent or (self._connection is not None and stage is Stage.SENT)
+        self._connection = None
+        self._owner.attempt_over(self, Ending(lost, fully_sent))
+
+
+def _micro(seconds: float) -> int:
+    return int(seconds * 1_000_000)

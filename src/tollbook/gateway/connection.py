@@ -1,0 +1,217 @@
+"""One client's connection: parses requests, hands each to the road in turn, writes what comes back."""
+
+import asyncio
+from typing import Any, Final, Protocol
+
+import httptools
+
+from tollbook.gateway.message import ClientRequest, Headers
+
+HEADERS_LIMIT: Final = 64 * 1024
+HEADER_COUNT_LIMIT: Final = 128
+PIPELINE_LIMIT: Final = 16
+
+
+class Exchange(Protocol):
+    """One request being answered. The connection tells it of the client; it tells the connection when it is done."""
+
+    def client_gone(self) -> None:
+        """The client closed its side before the answer was whole."""
+        ...
+
+    def client_slow(self) -> None:
+        """The client's buffer is full: stop producing."""
+        ...
+
+    def client_ready(self) -> None:
+        """The client's buffer has room again."""
+        ...
+
+
+class Road(Protocol):
+    """What a connection hands whole requests to."""
+
+    @property
+    def body_limit(self) -> int: ...
+
+    @property
+    def connections(self) -> "set[ClientConnection]": ...
+
+    def handle(self, connection: "ClientConnection", request: ClientRequest) -> Exchange | None:
+        """Begin to answer; None when it was answered at once."""
+        ...
+
+    def malformed(self, connection: "ClientConnection", status: int, code: str, message: str) -> None:
+        """Answer what is not a request."""
+        ...
+
+
+class ClientConnection(asyncio.Protocol):
+    """Serves one connection, one request at a time; pipelined requests wait their turn, bounded."""
+
+    def __init__(self, road: Road) -> None:
+        self._road: Final = road
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._exchange: Exchange | None = None
+        self._waiting: list[ClientRequest] = []
+        self._busy = False
+        self.closed = False
+        self.draining = False
+        self.since = asyncio.get_running_loop().time()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._headers: Headers = []
+        self._headers_size = 0
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._overflow: tuple[int, str, str] | None = None
+
+    # --- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._road.connections.add(self)
+
+    def connection_lost(self, fault: Exception | None) -> None:
+        self.closed = True
+        self._road.connections.discard(self)
+        self._waiting.clear()
+        if self._exchange is not None:
+            self._exchange.client_gone()
+
+    def data_received(self, data: bytes) -> None:
+        if self.closed or self._overflow:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(501, "upgrade_unsupported", "this gateway does not speak WebSocket")
+        except httptools.HttpParserError:
+            self._refuse(400, "malformed_request", "this is not HTTP/1.1 that can be read in one way only")
+        else:
+            if self._overflow is not None:
+                self._refuse(*self._overflow)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.client_slow()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.client_ready()
+
+    # --- httptools
+
+    def on_message_begin(self) -> None:
+        self._reset()
+        self.since = asyncio.get_running_loop().time()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+        self._count(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        for name, value in self._headers:
+            if name == b"expect" and value.lower() == b"100-continue" and not self._busy:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            elif name == b"content-length" and int(value) > self._road.body_limit:
+                self._too_large()
+
+    def on_body(self, data: bytes) -> None:
+        self._body_size += len(data)
+        if self._body_size > self._road.body_limit:
+            self._too_large()
+        else:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._overflow is not None:
+            return
+        url = httptools.parse_url(self._url)
+        request = ClientRequest(
+            method=self._parser.get_method(),
+            path=url.path or b"/",
+            query=url.query or b"",
+            headers=self._headers,
+            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            keep_alive=self._parser.should_keep_alive(),
+        )
+        if self._busy:
+            self._queue(request)
+        else:
+            self._begin(request)
+
+    # --- for the road
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client; nothing happens when it is gone."""
+        if not self.closed:
+            self._transport.write(data)
+
+    def done(self, keep_alive: bool) -> None:
+        """The answer is whole: take the next request or close."""
+        self._exchange = None
+        self._busy = False
+        if not keep_alive or self.draining:
+            self.close()
+        elif self._waiting:
+            self._transport.resume_reading()
+            self._begin(self._waiting.pop(0))
+
+    def close(self) -> None:
+        """Close once what was written is sent."""
+        if not self.closed:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection: the client must see that the answer is not whole."""
+        if not self.closed:
+            self._transport.abort()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        return not self._busy
+
+    @property
+    def peer(self) -> Any:
+        return self._transport.get_extra_info("peername")
+
+    def _begin(self, request: ClientRequest) -> None:
+        self._busy = True
+        exchange = self._road.handle(self, request)
+        if self._busy:
+            self._exchange = exchange
+
+    def _queue(self, request: ClientRequest) -> None:
+        self._waiting.append(request)
+        if len(self._waiting) >= PIPELINE_LIMIT:
+            self._transport.pause_reading()
+
+    def _count(self, size: int) -> None:
+        self._headers_size += size
+        if self._headers_size > HEADERS_LIMIT or len(self._headers) > HEADER_COUNT_LIMIT:
+            self._overflow = (431, "headers_too_large", f"headers are limited to {HEADERS_LIMIT} bytes")
+
+    def _too_large(self) -> None:
+        limit = self._road.body_limit
+        self._overflow = (413, "body_too_large", f"the body is larger than {limit} bytes (gateway.body_limit)")
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        if self._busy:
+            self.abort()
+            return
+        self._overflow = (status, code, message)
+        self._road.malformed(self, status, code, message)
+        self.close()

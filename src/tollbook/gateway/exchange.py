@@ -1,0 +1,363 @@
+"""One admitted request, from its plan to its last entry: makes its attempts, relays the answer, records the ends."""
+
+import contextlib
+from typing import Final
+
+from tollbook.core.faults import BadInput, JournalUnavailable
+from tollbook.core.settings import Target, Vendor, VendorKey
+from tollbook.gateway import answer, routing, settling
+from tollbook.gateway.attempt import ANSWER_LIMIT, Ending, UpstreamCall
+from tollbook.gateway.connection import ClientConnection
+from tollbook.gateway.idempotency import RecordingConnection
+from tollbook.gateway.message import LAST_CHUNK, chunk, head
+from tollbook.gateway.outgoing import outgoing
+from tollbook.gateway.parts import Parts
+from tollbook.gateway.recorder import Opening
+from tollbook.gateway.refusal import Refusal
+from tollbook.gateway.request import Admitted
+from tollbook.journal.entry import Attempt, Close
+from tollbook.providers.contract import Prepared, StreamReader
+
+
+class Exchange:
+    """The state of one request. Callbacks come from the client's connection, the upstream call and the ticker."""
+
+    __slots__ = (
+        "_admitted",
+        "_attempt",
+        "_body",
+        "_body_size",
+        "_call",
+        "_connection",
+        "_failures",
+        "_gone",
+        "_key",
+        "_opening",
+        "_parts",
+        "_plan",
+        "_prepared",
+        "_reader",
+        "_settled",
+        "_started",
+        "_target",
+        "_tried",
+        "_vendor",
+        "delivered",
+        "drain_until",
+    )
+
+    def __init__(self, parts: Parts, connection: ClientConnection | RecordingConnection, admitted: Admitted) -> None:
+        self._parts: Final = parts
+        self._connection: Final = connection
+        self._admitted: Final = admitted
+        now = parts.clock()
+        self._plan: Final = routing.plan(admitted.model, lambda name: parts.health.healthy(name, now))
+        self._tried: list[Target] = []
+        self._failures: list[str] = []
+        self._settled: list[settling.Settled] = []
+        self._gone = False
+        self._started = False
+        self._call: UpstreamCall | None = None
+        self._opening: Opening | None = None
+        self._reader: StreamReader | None = None
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self.delivered = 0
+        self.drain_until = 0
+
+    # --- attempts
+
+    def start(self) -> None:
+        """Make the first attempt. Raises Refusal when it cannot be made."""
+        self._parts.running.add(self)
+        try:
+            self._next("first", self._plan.targets[0], None)
+        except Refusal:
+            self._parts.running.discard(self)
+            raise
+
+    def _next(self, reason: str, target: Target, because: str | None) -> None:
+        parts, admitted = self._parts, self._admitted
+        vendor = parts.settings.vendors[target.vendor]
+        now = parts.clock()
+        key = routing.choose_key(
+            vendor, admitted.caller.tenant.name, parts.turn(), lambda name: parts.health.healthy(name, now)
+        )
+        if key is None:
+            raise Refusal(503, "no_vendor_key", f"no key of vendor {vendor.name!r} serves this tenant")
+        try:
+            values, spans = admitted.members
+            prepared = admitted.adapter.prepare(values, spans, admitted.body, target.model)
+        except BadInput as fault:
+            raise Refusal(400, fault.code, str(fault)) from fault
+        number = len(self._tried) + 1
+        attempt = _attempt(number, target, key, reason, because, admitted)
+        opening = self._open(attempt)
+        self._tried.append(target)
+        self._target, self._vendor, self._key = target, vendor, key
+        self._attempt, self._opening, self._prepared = attempt, opening, prepared
+        self._reader, self._body, self._body_size = None, [], 0
+        self._dispatch(vendor, key, prepared, number, opening)
+
+    def _open(self, attempt: Attempt) -> Opening | None:
+        """Write the attempt down; None when it goes unrecorded by explicit setting."""
+        parts, admitted = self._parts, self._admitted
+        try:
+            return parts.recorder.open(admitted.encoded, attempt)
+        except JournalUnavailable:
+            if parts.settings.journal.on_failure != "forward_unrecorded":
+                message = "the journal cannot be written, so nothing was forwarded; try again later"
+                raise Refusal(503, "journal_unavailable", message) from None
+            parts.recorder.unrecorded(admitted.caller.tenant.name)
+            return None
+
+    def _dispatch(
+        self, vendor: Vendor, key: VendorKey, prepared: Prepared, number: int, opening: Opening | None
+    ) -> None:
+        parts, admitted = self._parts, self._admitted
+        pool, address = parts.pools[vendor.name]
+        data = outgoing(admitted, address, parts.secrets[vendor.name, key.name], prepared.body, number)
+        call = UpstreamCall(self, data, parts.settings.gateway.timeouts, parts.clock)
+        self._call = call
+        parts.calls.add(call)
+        if opening is not None and parts.durable is not None:
+            parts.durable(opening.sequence, lambda fault: self._send(call, pool, fault))
+        else:
+            call.start(pool)
+
+    def _send(self, call: UpstreamCall, pool: object, fault: Exception | None) -> None:
+        """Go on once the opening is on disk (`before_forward`)."""
+        if fault is not None:
+            call.cut("journal_unavailable")
+        elif self._gone:
+            call.cut("client_gone")
+        else:
+            call.start(pool)  # type: ignore[arg-type]
+
+    # --- what the vendor says
+
+    def answering(self, call: UpstreamCall) -> None:
+        assert call.status is not None
+        if call.status < 300 and answer.is_event_stream(call.headers):
+            self._reader = self._admitted.adapter.stream(self._prepared)
+
+    def answer_data(self, data: bytes) -> None:
+        reader = self._reader
+        if reader is None:
+            self._body.append(data)
+            self._body_size += len(data)
+            if self._body_size > ANSWER_LIMIT and self._call is not None:
+                self._call.cut("answer_too_large")
+            return
+        passed = reader.feed(data)
+        if self._gone:
+            self._body_size += len(data)
+            if self._body_size > self._parts.settings.gateway.drain.bytes and self._call is not None:
+                self._call.cut("drain_limit")
+        elif passed:
+            assert self._call is not None
+            self._relay(passed, self._call)
+
+    def _relay(self, data: bytes, call: UpstreamCall) -> None:
+        self.delivered += len(data)
+        if self._started:
+            self._connection.write(chunk(data))
+            return
+        self._started = True
+        assert call.status is not None
+        headers = answer.stream_headers(call.headers, self._admitted, self._tried)
+        self._connection.write(head(call.status, headers) + chunk(data))
+
+    def attempt_over(self, call: UpstreamCall, ending: Ending) -> None:
+        self._parts.calls.discard(call)
+        self._call = None
+        if self._reader is not None:
+            rest = self._reader.flush()
+            if rest and not self._gone:
+                self._relay(rest, call)
+        settled = settling.settle(self._facts(call, ending))
+        self._learn(call, settled.outcome)
+        following = self._following(settled.outcome, call, ending)
+        if following is None:
+            self._finish(call, ending, settled)
+        else:
+            self._repeat(call, ending, settled, *following)
+
+    def _facts(self, call: UpstreamCall, ending: Ending) -> settling.Facts:
+        return settling.Facts(
+            admitted=self._admitted,
+            attempt=self._attempt,
+            party=self._vendor.billing,
+            opening=self._opening,
+            call=call,
+            ending=ending,
+            reader=self._reader,
+            body=b"".join(self._body),
+            gone=self._gone,
+            delivered=self.delivered,
+        )
+
+    def _following(self, outcome: str, call: UpstreamCall, ending: Ending) -> tuple[Target, str] | None:
+        """The attempt that follows, if the policy allows one and the client can still be served by it."""
+        if self._started or self._gone or self._parts.stopping:
+            return None
+        if not routing.retryable(self._plan.retry, outcome, call.status, ending.fully_sent):
+            return None
+        return routing.next_target(self._plan, self._tried)
+
+    def _learn(self, call: UpstreamCall, outcome: str) -> None:
+        health, now = self._parts.health, self._parts.clock()
+        name, key_name = routing.name_of(self._target), f"{self._vendor.name}:{self._key.name}"
+        if outcome == "rate_limited":
+            health.rest(key_name, now + answer.retry_after(call.headers))
+        elif outcome in ("vendor_error", "timeout", "connect_failed", "truncated"):
+            health.failed(name, now)
+        elif outcome == "ok":
+            health.succeeded(name)
+            health.succeeded(key_name)
+
+    # --- ends
+
+    def _repeat(
+        self, call: UpstreamCall, ending: Ending, settled: settling.Settled, target: Target, reason: str
+    ) -> None:
+        self._failures.append(f"{routing.name_of(self._target)}: {ending.lost or call.status}")
+        self._record(settled.followed(reason), None)
+        delay = answer.backoff(self._plan.retry.backoff, len(self._tried), reason)
+        if delay:
+            self._parts.later(delay, lambda: self._try_again(call, ending, settled, target, reason))
+        else:
+            self._try_again(call, ending, settled, target, reason)
+
+    def _try_again(
+        self, call: UpstreamCall, ending: Ending, settled: settling.Settled, target: Target, reason: str
+    ) -> None:
+        if self._gone:
+            self._close_without_attempt("client_gone", None)
+            self._connection.done(keep_alive=False)
+            return
+        try:
+            self._next(reason, target, settled.outcome)
+        except Refusal as refusal:
+            self._close_without_attempt("refused", refusal)
+
+    def _close_without_attempt(self, outcome: str, refusal: Refusal | None) -> None:
+        """The attempts so far are settled and no further one could be made: only the request's end is missing."""
+        close = self._close(outcome)
+        self._parts.running.discard(self)
+        with contextlib.suppress(JournalUnavailable):  # the supervisor finds the request open and marks it
+            self._parts.recorder.close(self._admitted.facts, close, self._admitted.arrived)
+        if refusal is not None:
+            self._connection.write(answer.refusal(self._admitted, refusal, self._tried))
+            self._connection.done(self._admitted.keep_alive)
+
+    def _finish(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> None:
+        self._failures.append(f"{routing.name_of(self._target)}: {ending.lost or call.status}")
+        answered = self._started or call.status is not None
+        settled = settled.last("answer" if answered else "give_up")
+        outcome = "client_gone" if self._gone else settled.outcome
+        self._settled.append(settled)
+        self._record(settled, self._close(outcome))
+        self._parts.running.discard(self)
+        if self._gone:
+            self._connection.done(keep_alive=False)
+        else:
+            self._answer(call, ending, settled)
+
+    def _close(self, outcome: str) -> Close:
+        return Close(
+            outcome=outcome,
+            attempts=len(self._tried),
+            route=routing.route_of(self._tried),
+            reason=self._plan.reason,
+            basis=settling.weakest(self._settled),
+            client="gone" if self._gone else "answered",
+        )
+
+    def _record(self, settled: settling.Settled, close: Close | None) -> None:
+        if close is None:
+            self._settled.append(settled)
+        if self._opening is None:
+            return
+        rating, expected = settling.rate(
+            self._parts.rater,
+            settled,
+            self._vendor.billing,
+            self._admitted.adapter.name,
+            self._admitted.caller.tenant.name,
+        )
+        settled.rating = rating
+        if rating is not None and expected is not None:
+            self._parts.recorder.add_expected(rating.currency, expected)
+        self._parts.recorder.settle(self._opening, settled.settlement, rating, close)
+
+    def _answer(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> None:
+        connection, admitted = self._connection, self._admitted
+        if self._started:
+            if ending.lost is None:
+                connection.write(LAST_CHUNK)
+                connection.done(admitted.keep_alive)
+            else:
+                connection.abort()  # the client must see that its answer is not whole
+            return
+        if ending.lost is None and call.status is not None and not 300 <= call.status < 400:
+            headers = answer.buffered_headers(call.headers, admitted, self._tried, settled, self._settled)
+            body = b"".join(self._body)
+            headers.append((b"content-length", b"%d" % len(body)))
+            self.delivered = len(body)
+            connection.write(head(call.status, headers) + body)
+        else:
+            connection.write(answer.refusal(admitted, answer.exhausted(self._failures, settled, ending), self._tried))
+        connection.done(admitted.keep_alive)
+
+    # --- what the client does
+
+    def client_gone(self) -> None:
+        """Drain the answer to learn its usage, or cut it, as the setting says; cut it too if nothing was sent."""
+        self._gone = True
+        call = self._call
+        if call is None:
+            return
+        if not call.sent:
+            call.cut("client_gone")
+        elif self._parts.settings.gateway.client_gone == "cancel":
+            call.cut("cancelled")
+        else:
+            self.drain_until = self._parts.clock() + self._parts.settings.gateway.drain.seconds * 1_000_000
+            call.resume()
+
+    def client_slow(self) -> None:
+        if self._call is not None and not self._gone:
+            self._call.pause()
+
+    def client_ready(self) -> None:
+        if self._call is not None:
+            self._call.resume()
+
+    def check(self, now: int) -> None:
+        """End a drain whose time is over."""
+        if self.drain_until and now >= self.drain_until and self._call is not None:
+            self._call.cut("drain_limit")
+
+
+def _attempt(
+    number: int, target: Target, key: VendorKey, reason: str, because: str | None, admitted: Admitted
+) -> Attempt:
+    return Attempt(
+        number=number,
+        vendor=target.vendor,
+        vendor_key=key.name,
+        model_sent=target.model,
+        reason=reason,
+        because=because,
+        vendor_key_id=key.id,
+        project=key.project,
+        workspace=key.workspace,
+        account=key.account,
+        tier_asked=_tier(admitted.members.values.get("service_tier")),
+    )
+
+
+def _tier(raw: bytes | None) -> str | None:
+    """The tier a request asks for, where it is a plain short word."""
+    return raw[1:-1].decode() if raw is not None and raw[:1] == b'"' and len(raw) <= 34 and raw.isascii() else None

@@ -1,0 +1,57 @@
+"""What all requests of a worker share."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from tollbook.core.clock import Clock
+from tollbook.core.settings import Settings
+from tollbook.gateway.attempt import UpstreamCall
+from tollbook.gateway.health import Health
+from tollbook.gateway.recorder import Recorder
+from tollbook.gateway.upstream import Pool, VendorAddress
+from tollbook.pricing.rate import Rater
+
+if TYPE_CHECKING:
+    from tollbook.gateway.exchange import Exchange
+
+Durable = Callable[[int, Callable[[Exception | None], None]], None]
+"""Calls back, on the loop, once everything up to a sequence is on disk."""
+
+
+class Parts:
+    """Handed to every exchange. `secrets` maps (vendor, key name) to the vendor's secret, in memory only."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: dict[tuple[str, str], str],
+        recorder: Recorder,
+        rater: Rater,
+        clock: Clock,
+        durable: Durable | None,
+    ) -> None:
+        self.settings: Final = settings
+        self.secrets: Final = secrets
+        self.recorder: Final = recorder
+        self.rater: Final = rater
+        self.clock: Final = clock
+        self.durable: Final = durable
+        self.health: Final = Health()
+        self.pools: Final = {name: _pool(VendorAddress(vendor)) for name, vendor in settings.vendors.items()}
+        self.calls: Final[set[UpstreamCall]] = set()
+        self.running: Final[set[Exchange]] = set()
+        self.stopping = False
+        self._turns = count()
+
+    def turn(self) -> int:
+        """A number that is one more each time: the seed of rotations."""
+        return next(self._turns)
+
+    def later(self, seconds: float, then: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(seconds, then)
+
+
+def _pool(address: VendorAddress) -> tuple[Pool, VendorAddress]:
+    return Pool(address), address

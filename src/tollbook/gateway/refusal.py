@@ -1,0 +1,50 @@
+"""A request that the gateway itself answers with an error."""
+
+from typing import Final
+
+from tollbook.core.faults import Fault
+
+
+class Refusal(Fault):
+    """Why a request goes no further: an HTTP status, a stable code, a sentence for the caller.
+
+    `may_be_billed` is set when an attempt may have cost money: the client is then told not to try again by itself.
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, may_be_billed: bool = False) -> None:
+        super().__init__(message)
+        self.status: Final = status
+        self.reason: Final = code
+        self.message: Final = message
+        self.may_be_billed: Final = may_be_billed
+
+
+REFUSALS: Final = {
+    "ambiguous_body": "400: the body can be read in more than one way (a duplicate key, an undecodable text)",
+    "attempts_exhausted": "502 or 504: every attempt that the model's policy allows has failed",
+    "book_behind": "503: the desk that answers from the book is not running",
+    "body_too_large": "413: the body exceeds gateway.body_limit",
+    "credential_missing": "401: the request carries no key",
+    "credential_unknown": "401: the key is not known",
+    "headers_too_large": "431: the headers exceed 64 KiB or 128 fields",
+    "in_progress": "409: a request with this Idempotency-Key is still running",
+    "journal_unavailable": "503: the journal cannot be written, so nothing was forwarded",
+    "key_reused": "409: this Idempotency-Key was used with another body",
+    "malformed_dimension": "400: a dimension is empty, too long or not printable",
+    "malformed_header": "400: a header is not UTF-8 text",
+    "malformed_request": "400: this is not HTTP/1.1 that can be read in one way only",
+    "malformed_tags": "400: x-tollbook-tags is not name=value pairs, or a name is not allowed",
+    "method_not_allowed": "405: the route exists for another method",
+    "model_not_allowed": "403: the key may not use this model",
+    "model_unknown": "404: no model of that name is configured for this route",
+    "no_vendor_key": "503: no vendor key serves this tenant",
+    "outcome_unknown": "409: a request with this Idempotency-Key ran, and its result is no longer kept",
+    "route_unknown": "404: no such route",
+    "shutting_down": "503: the gateway is being stopped",
+    "too_many_tags": "400: more than 16 tags",
+    "two_credentials": "401: the request carries two different keys",
+    "unsupported_encoding": "400: the body is compressed",
+    "upgrade_unsupported": "501: WebSocket is not spoken",
+    "workload_not_allowed": "403: the key may not act for this workload",
+}
+"""Every code of our own, and what it means; a code is never renamed."""

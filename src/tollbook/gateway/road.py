@@ -1,0 +1,251 @@
+"""Every route of the public listener: vendor formats, the tenant's own record, health. Nothing else is answered."""
+
+import json
+from typing import Final
+
+import msgspec
+
+from tollbook.core.faults import BadInput, JournalUnavailable
+from tollbook.core.identity import new_request_id
+from tollbook.core.settings import Model
+from tollbook.gateway import answer
+from tollbook.gateway.admission import Admission, Caller, Dimensions
+from tollbook.gateway.connection import ClientConnection, Exchange
+from tollbook.gateway.desk import DeskCall
+from tollbook.gateway.exchange import Exchange as RequestExchange
+from tollbook.gateway.idempotency import Idempotency, RecordingConnection
+from tollbook.gateway.message import ClientRequest, Headers, head
+from tollbook.gateway.parts import Parts
+from tollbook.gateway.refusal import Refusal
+from tollbook.gateway.request import Admitted
+from tollbook.gateway.upstream import Pool
+from tollbook.journal.entry import Close, Request
+from tollbook.providers.body import Members, scan, text_member
+from tollbook.providers.contract import Adapter
+
+MODEL_LIMIT: Final = 128
+OWN: Final = b"/tollbook/v1/"
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Road:
+    """Takes whole requests from connections; answers, or starts an exchange that will."""
+
+    def __init__(
+        self, parts: Parts, admission: Admission, adapters: list[Adapter], desk: Pool, idempotency: Idempotency
+    ) -> None:
+        self._parts: Final = parts
+        self._admission: Final = admission
+        self._adapters: Final = {adapter.path.encode(): adapter for adapter in adapters}
+        self._any_adapter: Final = adapters[0]
+        self._desk: Final = desk
+        self._idempotency: Final = idempotency
+        self.body_limit: Final = parts.settings.gateway.body_limit
+        self.connections: Final[set[ClientConnection]] = set()
+        self.refused_unknown = 0
+
+    def handle(self, connection: ClientConnection, request: ClientRequest) -> Exchange | None:
+        adapter = self._adapters.get(request.path)
+        if adapter is not None:
+            return self._vendor_route(connection, request, adapter)
+        if request.path.startswith(b"/health/"):
+            self._health(connection, request)
+            return None
+        if request.path.startswith(OWN):
+            return self._own_route(connection, request)
+        if request.path == b"/v1/models" and request.method == b"GET":
+            self._models(connection, request)
+            return None
+        path = request.path[:MODEL_LIMIT].decode("latin-1")
+        self._refuse(connection, request, self._speaking(request), Refusal(404, "route_unknown", f"no route {path!r}"))
+        return None
+
+    def malformed(self, connection: ClientConnection, status: int, code: str, message: str) -> None:
+        fault = Refusal(status, code, message)
+        connection.write(answer.error(self._any_adapter, fault, new_request_id(self._parts.clock())))
+
+    # --- vendor formats
+
+    def _vendor_route(self, connection: ClientConnection, request: ClientRequest, adapter: Adapter) -> Exchange | None:
+        try:
+            if request.method != b"POST":
+                raise Refusal(405, "method_not_allowed", "this route takes POST")
+            if self._parts.stopping:
+                raise Refusal(503, "shutting_down", "this gateway is being stopped; try again")
+            caller = self._admission.caller(request)
+        except Refusal as fault:
+            # Without a tenant there is no one in whose record this could stand: it is counted, not recorded.
+            self.refused_unknown += 1
+            self._refuse(connection, request, adapter, fault)
+            return None
+        arrived = self._parts.clock()
+        request_id = new_request_id(arrived)
+        try:
+            admitted = self._admit(caller, request, adapter, request_id, arrived)
+        except Refusal as fault:
+            self._record_refusal(caller, adapter, request_id, arrived, fault)
+            self._refuse(connection, request, adapter, fault, request_id)
+            return None
+        return self._begin(connection, admitted)
+
+    def _begin(self, connection: ClientConnection, admitted: Admitted) -> Exchange | None:
+        if admitted.facts.idempotency_key is not None:
+            return self._idempotency.begin(connection, admitted, self)
+        return self.start(connection, admitted)
+
+    def start(self, connection: ClientConnection | RecordingConnection, admitted: Admitted) -> Exchange | None:
+        """Make the first attempt of an admitted request."""
+        exchange = RequestExchange(self._parts, connection, admitted)
+        try:
+            exchange.start()
+        except Refusal as fault:
+            self.refuse_admitted(connection, admitted, fault)
+            return None
+        return exchange
+
+    def replayed(self, admitted: Admitted, first: str) -> None:
+        """Record that a request was answered with the kept answer of the first: it cost nothing."""
+        close = Close(outcome="ok", attempts=0, basis="computed", replay_of=first)
+        self._record_close(admitted.facts, admitted.arrived, close)
+
+    def refuse_admitted(
+        self, connection: ClientConnection | RecordingConnection, admitted: Admitted, fault: Refusal
+    ) -> None:
+        """Answer and record a request that was admitted and goes no further."""
+        self._record_close(admitted.facts, admitted.arrived, Close(outcome="refused", attempts=0, error=fault.reason))
+        connection.write(answer.refusal(admitted, fault, []))
+        connection.done(admitted.keep_alive)
+
+    def _admit(
+        self, caller: Caller, request: ClientRequest, adapter: Adapter, request_id: str, arrived: int
+    ) -> Admitted:
+        dimensions = self._admission.dimensions(caller, request)
+        members = _scanned(request)
+        model = self._model(caller, adapter, members)
+        facts = _facts(caller, dimensions, adapter, request_id, model, members)
+        key = request.header(b"idempotency-key")
+        if key is not None:
+            facts = msgspec.structs.replace(facts, idempotency_key=self._idempotency.key(caller, key, adapter.path))
+        return Admitted(
+            facts, _encode(facts), caller, dimensions, adapter, model, request.body, members, request.headers, arrived,
+            request.keep_alive,
+        )  # fmt: skip
+
+    def _model(self, caller: Caller, adapter: Adapter, members: Members) -> Model:
+        """The model asked for. Raises Refusal when it is not configured, of another format, or not allowed."""
+        settings = self._parts.settings
+        name = _model_name(members)
+        model = settings.models.get(name)
+        if model is None or settings.vendors[model.targets[0].vendor].format != adapter.format:
+            raise Refusal(404, "model_unknown", f"no model {name[:MODEL_LIMIT]!r} is configured for {adapter.path}")
+        if caller.tenant.models and model.name not in caller.tenant.models:
+            raise Refusal(403, "model_not_allowed", f"this key may not use model {model.name!r}")
+        return model
+
+    def _record_refusal(self, caller: Caller, adapter: Adapter, request_id: str, arrived: int, fault: Refusal) -> None:
+        facts = Request(id=request_id, tenant=caller.tenant.name, key=caller.key, endpoint=adapter.endpoint)
+        self._record_close(facts, arrived, Close(outcome="refused", attempts=0, error=fault.reason))
+
+    def _record_close(self, facts: Request, arrived: int, close: Close) -> None:
+        try:
+            self._parts.recorder.close(facts, close, arrived)
+        except JournalUnavailable:
+            self._parts.recorder.unrecorded(facts.tenant)
+
+    # --- everything else
+
+    def _own_route(self, connection: ClientConnection, request: ClientRequest) -> Exchange | None:
+        """The tenant's own record: passed to the desk with the authenticated tenant."""
+        adapter = self._speaking(request)
+        try:
+            caller = self._admission.caller(request)
+        except Refusal as fault:
+            self._refuse(connection, request, adapter, fault)
+            return None
+        call = DeskCall(connection, request, caller, adapter)
+        call.start(self._desk)
+        return call
+
+    def _health(self, connection: ClientConnection, request: ClientRequest) -> None:
+        ready = self._parts.recorder.writable and not self._parts.stopping
+        known = request.path in (b"/health/live", b"/health/ready")
+        status = 404 if not known else 200 if ready or request.path == b"/health/live" else 503
+        body = b'{"status":"ok"}' if status == 200 else b'{"status":"no"}'
+        self._json(connection, request, status, body)
+
+    def _models(self, connection: ClientConnection, request: ClientRequest) -> None:
+        """The models a key may ask for, in the form that client libraries list them in."""
+        adapter = self._speaking(request)
+        try:
+            caller = self._admission.caller(request)
+        except Refusal as fault:
+            self._refuse(connection, request, adapter, fault)
+            return
+        allowed = caller.tenant.models or tuple(self._parts.settings.models)
+        listed = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "tollbook", "type": "model", "display_name": name}
+            for name in allowed
+        ]
+        self._json(connection, request, 200, json.dumps({"object": "list", "data": listed, "has_more": False}).encode())
+
+    def _speaking(self, request: ClientRequest) -> Adapter:
+        """The format a client most likely speaks, for errors on routes that belong to none."""
+        name = "anthropic" if request.header(b"anthropic-version") is not None else "openai"
+        return next((one for one in self._adapters.values() if one.format == name), self._any_adapter)
+
+    def _refuse(
+        self,
+        connection: ClientConnection,
+        request: ClientRequest,
+        adapter: Adapter,
+        fault: Refusal,
+        request_id: str | None = None,
+    ) -> None:
+        connection.write(answer.error(adapter, fault, request_id or new_request_id(self._parts.clock())))
+        connection.done(request.keep_alive)
+
+    def _json(self, connection: ClientConnection, request: ClientRequest, status: int, body: bytes) -> None:
+        headers: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        connection.write(head(status, headers) + body)
+        connection.done(request.keep_alive)
+
+
+def _scanned(request: ClientRequest) -> Members:
+    encoding = request.header(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise Refusal(400, "unsupported_encoding", "the body is compressed; send it as it is")
+    try:
+        return scan(request.body)
+    except BadInput as fault:
+        raise Refusal(400, fault.code, str(fault)) from fault
+
+
+def _model_name(members: Members) -> str:
+    try:
+        return text_member(members.values, "model")
+    except BadInput as fault:
+        raise Refusal(400, fault.code, str(fault)) from fault
+
+
+def _facts(
+    caller: Caller, dimensions: Dimensions, adapter: Adapter, request_id: str, model: Model, members: Members
+) -> Request:
+    return Request(
+        id=request_id,
+        tenant=caller.tenant.name,
+        key=caller.key,
+        endpoint=adapter.endpoint,
+        model_asked=model.name,
+        policy=f"{model.name}@{model.version}",
+        workload=dimensions.workload,
+        stream=members.values.get("stream") == b"true",
+        user=dimensions.user,
+        template=dimensions.template,
+        tags=dimensions.tags,
+        tags_digest=dimensions.tags_digest,
+        sources=dimensions.sources,
+        traceparent=dimensions.traceparent,
+        parent_request_id=dimensions.parent_request_id,
+        client_request_id=dimensions.client_request_id,
+    )

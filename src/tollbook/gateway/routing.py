@@ -1,0 +1,96 @@
+"""Which target and vendor key the next attempt goes to. Pure: the same facts give the same choice and its reason."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from tollbook.core.settings import Model, Retry, Target, Vendor, VendorKey
+
+SAME_TARGET_LIMIT: Final = 2
+"""A target is tried at most twice in one request (reviewed wording: the same target first, then the next)."""
+
+Healthy = Callable[[str], bool]
+
+
+class Choice(Struct, frozen=True):
+    """One planned attempt."""
+
+    target: Target
+    vendor: Vendor
+    key: VendorKey
+    reason: str
+
+
+class Plan(Struct, frozen=True):
+    """The targets of one request in the order they will be tried, and why in that order."""
+
+    targets: tuple[Target, ...]
+    retry: Retry
+    reason: str
+
+
+def plan(model: Model, healthy: Healthy) -> Plan:
+    """Targets in the order of the policy; the unhealthy ones go last, they are not dropped."""
+    targets = model.targets
+    well = tuple(target for target in targets if healthy(name_of(target)))
+    if len(well) == len(targets) or not well:
+        return Plan(targets, model.retry, "policy_order")
+    ill = tuple(target for target in targets if target not in well)
+    moved = ",".join(name_of(target) for target in ill)
+    return Plan(well + ill, model.retry, f"unhealthy_last:{moved}")
+
+
+def name_of(target: Target) -> str:
+    """A target as it is written in routes: `vendor/model`."""
+    return f"{target.vendor}/{target.model}"
+
+
+def route_of(targets: Sequence[Target]) -> str:
+    """The targets tried in order, repetitions next to one another told once: `openai/gpt-4o-mini>openai/gpt-4o`."""
+    names: list[str] = []
+    for target in targets:
+        name = name_of(target)
+        if not names or names[-1] != name:
+            names.append(name)
+    return ">".join(names)
+
+
+def choose_key(vendor: Vendor, tenant: str, seed: int, healthy: Healthy) -> VendorKey | None:
+    """The vendor key for a tenant: the healthy ones that serve it take turns by seed.
+
+    A key that names tenants is preferred to one that serves all, so that a vendor's cell stays one tenant's.
+    """
+    serving = [key for key in vendor.keys if tenant in key.tenants] or [key for key in vendor.keys if not key.tenants]
+    if not serving:
+        return None
+    well = [key for key in serving if healthy(f"{vendor.name}:{key.name}")] or serving
+    return well[seed % len(well)]
+
+
+def retryable(retry: Retry, outcome: str, status: int | None, fully_sent: bool) -> bool:
+    """Whether the policy lets another attempt follow this outcome.
+
+    After the request was fully written, a timeout or a lost connection may already have been answered and billed: it
+    is repeated only where the policy says `retry_after_send`.
+    """
+    if outcome == "connect_failed":
+        return "connect" in retry.on
+    if outcome in ("timeout", "truncated"):
+        return "timeout" in retry.on and (not fully_sent or retry.retry_after_send)
+    if status is None:
+        return False
+    return str(status) in retry.on or f"{status // 100}xx" in retry.on
+
+
+def next_target(plan: Plan, tried: Sequence[Target]) -> tuple[Target, str] | None:
+    """The target of the next attempt and the attempt's reason; None when the policy allows no more."""
+    if len(tried) >= plan.retry.attempts:
+        return None
+    if not tried:
+        return plan.targets[0], "first"
+    last = tried[-1]
+    if tried.count(last) < SAME_TARGET_LIMIT:
+        return last, "retry"
+    following = plan.targets.index(last) + 1
+    return (plan.targets[following], "fallback") if following < len(plan.targets) else None

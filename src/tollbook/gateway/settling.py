@@ -1,0 +1,198 @@
+"""From what happened on the wire to what is written down: outcome, usage and how it is known, price. Pure."""
+
+from typing import Final
+
+from msgspec import Raw, Struct
+
+from tollbook.core.usage import Usage
+from tollbook.core.vocabulary import weakest_basis
+from tollbook.gateway import charging
+from tollbook.gateway.attempt import Ending, UpstreamCall
+from tollbook.gateway.message import Headers
+from tollbook.gateway.recorder import Opening
+from tollbook.gateway.request import Admitted
+from tollbook.journal.entry import Attempt, Rating, Settlement
+from tollbook.pricing.rate import Rater
+from tollbook.providers.contract import Reading, StreamReader
+
+ID_LIMIT: Final = 128
+_OUR_CUTS: Final = {
+    "client_gone": "not_sent",
+    "cancelled": "cancelled",
+    "drain_limit": "cancelled",
+    "journal_unavailable": "not_sent",
+    "stopped": "cancelled",
+    "timeout": "timeout",
+    "idle_timeout": "timeout",
+    "answer_too_large": "vendor_error",
+}
+"""Why we cut an attempt, and the outcome that gives."""
+
+
+class Facts(Struct):
+    """What is known when an attempt is over."""
+
+    admitted: Admitted
+    attempt: Attempt
+    party: str
+    opening: Opening | None
+    call: UpstreamCall
+    ending: Ending
+    reader: StreamReader | None
+    body: bytes
+    gone: bool
+    delivered: int
+
+
+class Settled(Struct):
+    """An attempt's end, judged. `usage` is None when the vendor did no work that it bills."""
+
+    outcome: str
+    reading: Reading
+    usage: Usage | None
+    basis: str
+    billable: bool | None
+    model: str
+    at: int
+    settlement: Settlement
+    rating: Rating | None = None
+
+    def followed(self, by: str) -> "Settled":
+        """The same, knowing that another attempt follows (`retry` or `fallback`)."""
+        return self._with(by, followed=True)
+
+    def last(self, action: str) -> "Settled":
+        """The same, knowing that it was the last attempt (`answer` or `give_up`)."""
+        return self._with(action, followed=False)
+
+    def _with(self, action: str, followed: bool) -> "Settled":
+        self.settlement.next = action
+        self.settlement.borne_by = charging.borne_by(self.outcome, followed)
+        return self
+
+
+def settle(facts: Facts) -> Settled:
+    """Judge an attempt that is over."""
+    call = facts.call
+    reading = _reading(facts)
+    outcome = _outcome(facts, reading)
+    usage, basis, method, bound = _usage(facts, reading, outcome)
+    billable = charging.billable(outcome, call.status, basis == "provider_reported")
+    opening = facts.opening
+    settlement = Settlement(
+        opened=opening.recorded if opening is not None else call.began,
+        sequence=opening.sequence if opening is not None else -1,
+        outcome=outcome,
+        basis=basis,
+        first_byte=call.first_byte,
+        status=call.status,
+        vendor_request_id=_vendor_request_id(call.headers, facts.admitted.adapter.vendor_request_id_headers),
+        response_id=_bounded(reading.response_id),
+        model_served=_bounded(reading.model_served),
+        region=_bounded(reading.region),
+        tier=_bounded(reading.tier),
+        speed=_bounded(reading.speed),
+        usage=usage,
+        method=method,
+        bound=bound,
+        raw=Raw(reading.raw) if reading.raw is not None else None,  # type: ignore[arg-type]
+        billable=billable,
+        error=_bounded(reading.error or facts.ending.lost),
+        flags=reading.flags or None,
+        delivered=facts.delivered or None,
+    )
+    model = reading.model_served or facts.attempt.model_sent
+    return Settled(outcome, reading, usage, basis, billable, model, settlement.opened, settlement)
+
+
+def rate(rater: Rater, settled: Settled, party: str, adapter: str, tenant: str) -> tuple[Rating | None, int | None]:
+    """Price an attempt: its rating, and the sum of expected amounts in picodollars (None: unknown).
+
+    What the vendor does not bill has a rating without lines, which sums to zero: that zero is known. What nobody can
+    know (no usage and no estimate) has no rating.
+    """
+    if settled.usage is None:
+        if settled.billable is False:
+            return Rating(book=rater.book.digest, adapter=adapter, charges=[]), 0
+        return None, None
+    reading = settled.reading
+    priced = rater.rate(
+        party,
+        settled.model,
+        settled.usage,
+        settled.at,
+        tier=reading.tier,
+        region=reading.region,
+        speed=reading.speed,
+        tenant=tenant,
+        tenant_bears=settled.settlement.borne_by == "tenant",
+    )
+    rating = Rating(
+        book=rater.book.digest,
+        adapter=adapter,
+        charges=list(priced.charges),
+        currency=priced.currency,
+        unpriced=priced.unpriced,
+        assumed=priced.assumed or None,
+    )
+    return rating, priced.expected
+
+
+def weakest(settled: list[Settled]) -> str:
+    """The weakest basis of some attempts: that of their request."""
+    return weakest_basis([one.basis for one in settled])
+
+
+def _reading(facts: Facts) -> Reading:
+    if facts.reader is not None:
+        return facts.reader.reading()
+    if facts.call.status is None:
+        return Reading(complete=False)
+    reading = facts.admitted.adapter.read(facts.call.status, facts.body)
+    if facts.ending.lost is not None:
+        reading.complete = False
+    return reading
+
+
+def _outcome(facts: Facts, reading: Reading) -> str:
+    lost, status = facts.ending.lost, facts.call.status
+    if lost in _OUR_CUTS:
+        return _OUR_CUTS[lost]
+    if status is None:
+        return "vendor_error" if facts.call.sent and facts.ending.fully_sent else "connect_failed"
+    if status == 429:
+        return "rate_limited"
+    if status >= 400:
+        return "client_error" if status < 500 else "vendor_error"
+    if status >= 300 or reading.error is not None:
+        return "vendor_error"
+    if lost is not None or not reading.complete:
+        return "truncated"
+    return "client_gone" if facts.gone else "ok"
+
+
+def _usage(facts: Facts, reading: Reading, outcome: str) -> tuple[Usage | None, str, str | None, Usage | None]:
+    """Usage, basis, and of an estimate its method and bound."""
+    if reading.usage is not None and reading.complete:
+        return reading.usage, "provider_reported", None, None
+    status = facts.call.status
+    if charging.billable(outcome, status, usage_reported=False) is False:
+        # The vendor turned the request away: that it bills nothing is a rule, not a report.
+        return None, "computed", None, None
+    admitted = facts.admitted
+    estimate = admitted.adapter.estimate(admitted.body, admitted.members.values, reading)
+    return estimate.usage, "estimated", estimate.method, estimate.bound
+
+
+def _vendor_request_id(headers: Headers, names: tuple[bytes, ...]) -> str | None:
+    for name, value in headers:
+        if name in names:
+            return _bounded(value.decode("latin-1"))
+    return None
+
+
+def _bounded(text: str | None) -> str | None:
+    """A vendor's word, cut to what an identifier may be, without control characters."""
+    if text is None or (len(text) <= ID_LIMIT and text.isprintable()):
+        return text
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:ID_LIMIT])

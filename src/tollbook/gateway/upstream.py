@@ -1,0 +1,304 @@
+"""Connections to vendors: one small pool per vendor, keep-alive, every answer told to a listener as it comes."""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import time
+from collections import deque
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import httptools
+
+from tollbook.core.faults import BadInput, Fault
+from tollbook.core.settings import Vendor
+from tollbook.gateway.message import Headers
+
+IDLE_SECONDS: Final = 15.0
+"""A connection idle for longer is not used again: vendors close theirs after 60 s and more, and a request written
+into a closing connection cannot be told from one that was received."""
+ADDRESS_SECONDS: Final = 30.0
+HEADERS_LIMIT: Final = 64 * 1024
+
+
+class ConnectFailed(Fault):
+    """No byte of the request reached the vendor. The message is a short class (`refused`, `dns`, `tls`, ...)."""
+
+    code = "connect_failed"
+
+
+class Listener(Protocol):
+    """Who is told of an answer."""
+
+    def connected(self, connection: "VendorConnection") -> None: ...
+
+    def connect_failed(self, why: str) -> None: ...
+
+    def answer_began(self, status: int, headers: Headers) -> None: ...
+
+    def answer_data(self, data: bytes) -> None: ...
+
+    def answer_ended(self) -> None: ...
+
+    def connection_lost(self, why: str) -> None:
+        """The connection ended before the answer was whole."""
+        ...
+
+
+class VendorConnection(asyncio.Protocol):
+    """One connection to a vendor, used by one listener at a time."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool: Final = pool
+        self._transport: asyncio.Transport
+        self._parser: httptools.HttpResponseParser
+        self._listener: Listener | None = None
+        self._headers: Headers = []
+        self._size = 0
+        self._keep_alive = False
+        self.idle_since = 0.0
+        self.closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def send(self, listener: Listener, data: bytes) -> None:
+        """Write a whole request; its answer goes to the listener."""
+        self._listener = listener
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport.write(data)
+
+    @property
+    def written(self) -> bool:
+        """Whether everything given to `send` has left for the kernel."""
+        return self._transport.get_write_buffer_size() == 0
+
+    def pause(self) -> None:
+        if not self.closed:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self.closed:
+            self._transport.resume_reading()
+
+    def abandon(self) -> None:
+        """Cut the connection; the listener hears nothing more."""
+        self._listener = None
+        if not self.closed:
+            self._transport.abort()
+
+    def connection_lost(self, fault: Exception | None) -> None:
+        self.closed = True
+        self._pool.forget(self)
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        if fault is None and self._ends_with_connection():
+            listener.answer_ended()
+        else:
+            listener.connection_lost("reset" if fault is not None else "closed")
+
+    def _ends_with_connection(self) -> bool:
+        """An answer without length and chunks ends where its connection ends (RFC 9112, section 6.3)."""
+        names = {name for name, _ in self._headers}
+        return bool(names) and not names & {b"content-length", b"transfer-encoding"}
+
+    def data_received(self, data: bytes) -> None:
+        if self._listener is None:
+            self._transport.abort()  # a vendor that speaks unasked is not to be trusted with the next request
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._fail("malformed_answer")
+        except httptools.HttpParserUpgrade:
+            self._fail("unasked_upgrade")
+
+    def _fail(self, why: str) -> None:
+        listener = self._listener
+        self.abandon()
+        if listener is not None:
+            listener.connection_lost(why)
+
+    # --- httptools
+
+    def on_message_begin(self) -> None:
+        self._headers = []
+        self._size = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._size += len(name) + len(value)
+        if self._size <= HEADERS_LIMIT:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self._listener is not None and status >= 200:
+            self._listener.answer_began(status, self._headers)
+
+    def on_body(self, data: bytes) -> None:
+        if self._listener is not None:
+            self._listener.answer_data(data)
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() < 200:
+            return
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        if self._parser.should_keep_alive() and not self.closed:
+            self._pool.release(self)
+        else:
+            self._transport.close()
+        listener.answer_ended()
+
+
+class Pool:
+    """Connections to one vendor (or one unix socket)."""
+
+    def __init__(self, address: "Address", limit: int = 1024) -> None:
+        self._address: Final = address
+        self._free: deque[VendorConnection] = deque()
+        self._all: set[VendorConnection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connect(self, listener: Listener, timeout: float) -> None:
+        """Give the listener a connection, at once when one is free, else when it stands."""
+        now = time.monotonic()
+        while self._free:
+            connection = self._free.pop()
+            if connection.closed:
+                continue
+            if now - connection.idle_since > IDLE_SECONDS:
+                connection.abandon()
+                continue
+            listener.connected(connection)
+            return
+        task = asyncio.get_running_loop().create_task(self._dial(listener, timeout))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _dial(self, listener: Listener, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                connection = await self._address.dial(lambda: VendorConnection(self))
+        except TimeoutError:
+            listener.connect_failed("connect_timeout")
+        except ConnectFailed as fault:
+            listener.connect_failed(str(fault))
+        except ssl.SSLError:
+            listener.connect_failed("tls")
+        except socket.gaierror:
+            listener.connect_failed("dns")
+        except ConnectionRefusedError:
+            listener.connect_failed("refused")
+        except OSError:
+            listener.connect_failed("network")
+        else:
+            self._all.add(connection)
+            listener.connected(connection)
+
+    def release(self, connection: VendorConnection) -> None:
+        connection.idle_since = time.monotonic()
+        self._free.append(connection)
+
+    def forget(self, connection: VendorConnection) -> None:
+        self._all.discard(connection)
+
+    def close(self) -> None:
+        for connection in list(self._all):
+            connection.abandon()
+        self._free.clear()
+
+
+class Address(Protocol):
+    """Where a pool dials."""
+
+    async def dial(self, factory: Any) -> VendorConnection: ...
+
+
+class SocketAddress:
+    """A unix socket: the desk."""
+
+    def __init__(self, path: str) -> None:
+        self._path: Final = path
+
+    async def dial(self, factory: Any) -> VendorConnection:
+        _, connection = await asyncio.get_running_loop().create_unix_connection(factory, self._path)
+        return connection  # type: ignore[no-any-return]
+
+
+class VendorAddress:
+    """A vendor's host: resolved, judged, and dialled at the very address that was judged.
+
+    Loopback is allowed when the configuration names a loopback host; link-local, private and other special addresses
+    are refused unless the vendor has `allow_private`, so that a name cannot lead a vendor's secret into our own
+    network.
+    """
+
+    def __init__(self, vendor: Vendor) -> None:
+        parts = urlsplit(vendor.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadInput(f"vendor {vendor.name}: base_url {vendor.base_url!r} is not an http(s) address")
+        self.host: Final = parts.hostname
+        self.port: Final = parts.port or (443 if parts.scheme == "https" else 80)
+        self.path: Final = parts.path.rstrip("/")
+        self.authority: Final = parts.netloc.rpartition("@")[2]
+        self._private: Final = vendor.allow_private
+        self._tls: Final = _tls_context(vendor.ca_file) if parts.scheme == "https" else None
+        self._resolved: tuple[float, list[str]] = (0.0, [])
+
+    async def dial(self, factory: Any) -> VendorConnection:
+        loop = asyncio.get_running_loop()
+        fault: OSError | None = None
+        for address in await self._addresses():
+            try:
+                _, connection = await loop.create_connection(
+                    factory,
+                    address,
+                    self.port,
+                    ssl=self._tls,
+                    server_hostname=self.host if self._tls else None,
+                )
+            except OSError as this:
+                fault = this
+            else:
+                return connection  # type: ignore[no-any-return]
+        raise fault or ConnectFailed("dns")
+
+    async def _addresses(self) -> list[str]:
+        found_at, addresses = self._resolved
+        now = time.monotonic()
+        if addresses and now - found_at < ADDRESS_SECONDS:
+            return addresses
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        allowed = [address for address in addresses if self._allowed(address)]
+        if not allowed:
+            raise ConnectFailed("address_refused")
+        self._resolved = (now, allowed)
+        return allowed
+
+    def _allowed(self, text: str) -> bool:
+        address = ipaddress.ip_address(text.partition("%")[0])
+        if address.is_loopback:
+            return self._private or names_loopback(self.host)
+        return self._private or address.is_global
+
+
+def names_loopback(host: str) -> bool:
+    """Whether a host's name itself says that it is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
