@@ -4,7 +4,7 @@ An adapter is pure: bytes in, facts out. It never raises on what a vendor sends;
 (`basis="unreported"`, flags).
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -15,11 +15,13 @@ class Reading(Struct, kw_only=True):
     """What a vendor's answer says of itself.
 
     `usage` is in disjoint classes and None when nothing was reported; `raw` is the vendor's usage object as it came
-    (at most 8 KiB; for a stream that spreads it over events, the merged object); `basis` is `provider_reported` or
-    `unreported`; `flags` may hold `inconsistent_usage` (classes do not recompose to the vendor's total),
-    `assumed_cache_ttl` and the like. `complete` is False for a stream that ended without its terminal event.
-    `error` is the class/code/type of a vendor's error (never its message). `output_text` counts the characters of
-    answer text that were seen, for estimates.
+    (on one line, at most 8 KiB; for a stream that spreads it over events, the merged object); `basis` is
+    `provider_reported` or `unreported`. Only with `provider_reported` is the usage final: with `unreported` it is what
+    had been said when the answer broke off (flag `partial_usage`), a floor for `Adapter.estimate` and nothing else.
+    `flags` are words of FLAGS. `complete` is False for an answer that ended without its terminal event or that
+    carries an error. `error` is the type and code of a vendor's error (never its message). `output_text` is the number
+    of UTF-8 bytes of answer text that were seen and `output_deltas` in how many pieces they came, for estimates; 0
+    where the usage was reported.
     """
 
     usage: Usage | None = None
@@ -34,10 +36,28 @@ class Reading(Struct, kw_only=True):
     error: str | None = None
     flags: list[str] = []
     output_text: int = 0
+    output_deltas: int = 0
+
+
+FLAGS: Final = {
+    "inconsistent_usage": "a breakdown does not fit its headline, or the parts exceed the vendor's total",
+    "hidden_tokens": "the vendor's total exceeds its parts; the difference stands in output_reasoning",
+    "reasoning_beside_output": "reasoning is not inside the completion count; the vendor's total says so",
+    "assumed_modality": "cached tokens and audio or image tokens overlap in a way that was not reported",
+    "assumed_cache_ttl": "a cache write was reported without its time to live",
+    "iterations": "the vendor lists iterations, which the top-level counts may not cover",
+    "fallback_credit": "the vendor may credit part of this answer",
+    "partial_usage": "some classes were reported and then the answer broke off",
+    "raw_too_long": "the vendor's usage object is longer than 8 KiB and was not kept",
+    "unreadable_body": "the answer could not be decoded",
+    "unreadable_event": "an event of the stream could not be decoded",
+    "event_too_long": "an event of the stream was longer than 1 MiB and passed on unread",
+}
+"""What can be remarkable in an answer, and what each word says."""
 
 
 class Estimate(Struct, kw_only=True):
-    """An estimated usage, how it was made, and the most each class can be."""
+    """An estimated usage, how it was made, and the most each class can be. A class without a bound has none known."""
 
     usage: Usage
     method: str
@@ -48,7 +68,7 @@ class StreamReader(Protocol):
     """Reads one streamed answer as it passes. Must cost little per chunk: most chunks carry no usage."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes from the vendor; give the bytes for the client.
+        """Take the next bytes from the vendor; give the bytes for the client, which may be none.
 
         The same object comes back unless something must be hidden (a usage chunk the client did not ask for) or an
         event is cut at the end of `data` (it is held back until it is whole, if and only if something may have to be
@@ -57,7 +77,7 @@ class StreamReader(Protocol):
         ...
 
     def flush(self) -> bytes:
-        """What was held back when the stream ended."""
+        """What was held back. To be called once when the stream ended, in whatever way, before `reading`."""
         ...
 
     @property
@@ -83,9 +103,14 @@ class Adapter(Protocol):
     endpoint: str
     name: str
     path: str
+    """Where clients find it: the path below the gateway's root."""
+    upstream_path: str
+    """What is added to a vendor's `base_url`, which for OpenAI's format ends in `/v1` already."""
     format: str
     model_fields: frozenset[str]
     """Top-level members that decide model, price or who is billed, beside `model` itself."""
+    billing_fields: frozenset[str]
+    """Top-level members that select who is billed; `prepare` refuses a body that has one."""
     request_headers: frozenset[bytes]
     """Lower-case names of client headers that are passed to the vendor; all others are dropped."""
     vendor_request_id_headers: tuple[bytes, ...]
@@ -96,7 +121,7 @@ class Adapter(Protocol):
         """The body for one target: `model` replaced where it differs, usage asked for where a stream needs it.
 
         `members` are the raw values of the top-level members, `spans` where each value lies in `body`. Nothing else
-        changes, byte for byte.
+        changes, byte for byte. Raises BadInput (AmbiguousBody, BillingFieldRefused) when the body cannot be judged.
         """
         ...
 

@@ -1,0 +1,313 @@
+"""OpenAI chat completions: `POST /v1/chat/completions`, also spoken by many other vendors.
+
+Source: the API reference and the types of the official SDK, openai 3.54.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from tollbook.providers.answer import error_word, flag, keep_raw, read_error, word
+from tollbook.providers.body import UNREADABLE, Splice, present, read_value, replace_model, scan, splice
+from tollbook.providers.contract import Estimate, Prepared, Reading
+from tollbook.providers.estimate import Prompt, estimate_usage, output_limit
+from tollbook.providers.openai_usage import decompose
+from tollbook.providers.reader import EventReader
+from tollbook.providers.text import measure_text, text_bytes
+
+_ASK: Final = b'{"include_usage":true}'
+_GENERATED: Final = (
+    "content",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "tool_calls",
+    "function_call",
+    "audio",
+)
+"""Members of a message or delta that hold generated text; the two for reasoning are other vendors'."""
+
+_ERROR_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class _Choice(Struct, gc=False):
+    delta: dict[str, Any] | None = None
+    message: dict[str, Any] | None = None
+    finish_reason: Any = None
+
+
+class _Chunk(Struct, gc=False):
+    """What concerns us of one chunk of a stream."""
+
+    id: Any = None
+    model: Any = None
+    service_tier: Any = None
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    moderation: Any = None
+
+
+class _LooseChunk(_Chunk, gc=False):
+    """The same where the choices have an unknown shape."""
+
+    choices: Any = None
+
+
+class _Completion(Struct, gc=False):
+    """What concerns us of a buffered answer, and of a chunk with a usage."""
+
+    id: Any = None
+    model: Any = None
+    service_tier: Any = None
+    usage: Raw = Raw()
+    error: Any = None
+
+
+class _Messages(Struct, gc=False):
+    choices: list[_Choice] | None = None
+
+
+_decode_chunk: Final = msgspec.json.Decoder(_Chunk).decode
+_decode_loose_chunk: Final = msgspec.json.Decoder(_LooseChunk).decode
+_decode_completion: Final = msgspec.json.Decoder(_Completion).decode
+_decode_messages: Final = msgspec.json.Decoder(_Messages).decode
+
+
+def _read_loosely(data: bytes) -> _Chunk:
+    """A chunk whose choices have an unknown shape: one choice that says nothing stands for them."""
+    chunk = _decode_loose_chunk(data)
+    chunk.choices = [_Choice()] if chunk.choices else None
+    return chunk
+
+
+def _generated(message: dict[str, Any]) -> int:
+    """The bytes of generated text in a message or delta."""
+    content = message.get("content")
+    if len(message) == 1 and isinstance(content, str):
+        return text_bytes(content)
+    return sum(measure_text(message[name]).size for name in _GENERATED if name in message)
+
+
+def _describe(reading: Reading, raw: bytes, final: bool) -> bool:
+    """Put a usage object into a reading; whether its usage is final."""
+    reading.raw = keep_raw(raw, reading.flags)
+    usage, whole, flags = decompose(raw)
+    reading.usage = usage or None
+    for remark in flags:
+        flag(reading.flags, remark)
+    if final and whole:
+        reading.basis = "provider_reported"
+        return True
+    flag(reading.flags, "partial_usage")
+    return False
+
+
+class ChatReader(EventReader):
+    """Reads one streamed chat completion.
+
+    The stream is complete with `[DONE]`, or, for vendors that leave it out, with a usage at or after a finish reason.
+    The chunk that only our own asking brought has a usage and no choices; it is hidden. A usage that comes together
+    with choices is passed on with them, and `"usage":null` in other chunks is left as it came: to take it out would
+    cost every chunk a copy, and clients of the official API know it.
+
+    Vendors that repeat the usage count cumulatively: the last one stands, but zeros never replace counts, and zeros
+    that came before the finish reason are no usage.
+    """
+
+    __slots__ = ("_counted", "_done", "_finished", "_identity", "_model", "_settled", "_tier", "_usage")
+
+    def __init__(self, hides: bool) -> None:
+        super().__init__(hides)
+        self._model: str | None = None
+        self._identity: str | None = None
+        self._tier: str | None = None
+        self._usage: bytes | None = None
+        self._counted = False
+        self._finished = False
+        self._settled = False
+        self._done = False
+
+    @property
+    def terminal(self) -> bool:
+        """Whether `[DONE]` has been seen, or the closing usage chunk after a finish reason."""
+        return self._done
+
+    def reading(self) -> Reading:
+        """What has been learned so far."""
+        reading = Reading(
+            model_served=self._model,
+            response_id=self._identity,
+            tier=self._tier,
+            complete=(self._done or self._settled) and self._error is None,
+            error=self._error,
+            flags=list(self._flags),
+        )
+        final = self._settled or (self._done and self._counted)
+        if self._usage is None or not _describe(reading, self._usage, final):
+            reading.output_text, reading.output_deltas = self._text, self._deltas
+        return reading
+
+    def _take(self, data: bytes, name: bytes = b"") -> bool:
+        try:
+            chunk = _decode_chunk(data)
+        except msgspec.ValidationError:
+            chunk = _read_loosely(data)
+        except UNREADABLE:
+            self._take_other(data)
+            return False
+        naming = self._model is None
+        for choice in chunk.choices or ():
+            delta = choice.delta
+            if delta:
+                self._saw(_generated(delta))
+            if choice.finish_reason:
+                self._finished = naming = True
+        if chunk.error is not None or name == b"error":
+            self._error = error_word(chunk.error)
+        if naming or chunk.usage is not None:
+            self._model = word(chunk.model) or self._model
+            self._identity = word(chunk.id) or self._identity
+            self._tier = word(chunk.service_tier) or self._tier
+        return isinstance(chunk.usage, dict) and self._take_usage(chunk, chunk.usage, data)
+
+    def _take_usage(self, chunk: _Chunk, usage: dict[str, Any], data: bytes) -> bool:
+        """Keep a usage; whether its chunk carries nothing else."""
+        counted = any(type(value) is int and value > 0 for value in usage.values())
+        if counted or not self._counted:
+            self._usage = bytes(_decode_completion(data).usage)
+            self._counted = counted
+        self._settled |= self._finished
+        self._done |= self._finished and not chunk.choices
+        return not chunk.choices and chunk.error is None and chunk.moderation is None
+
+    def _take_other(self, data: bytes) -> None:
+        if data.strip().startswith(b"[DONE]"):
+            self._done = True
+        else:
+            self._saw_unreadable(data)
+
+
+class OpenAIChat:
+    """The adapter of OpenAI chat completions."""
+
+    endpoint: str = "openai.chat"
+    name: str = "openai.chat/1"
+    path: str = "/v1/chat/completions"
+    upstream_path: str = "/chat/completions"
+    format: str = "openai"
+    model_fields: frozenset[str] = frozenset(
+        {
+            "audio",
+            "functions",
+            "modalities",
+            "moderation",
+            "n",
+            "prediction",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "reasoning_effort",
+            "service_tier",
+            "store",
+            "tools",
+            "web_search_options",
+        }
+    )
+    billing_fields: frozenset[str] = frozenset()
+    # Never openai-organization and openai-project: they select who is billed.
+    request_headers: frozenset[bytes] = frozenset({b"accept", b"content-type", b"openai-beta", b"user-agent"})
+    vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id", b"apim-request-id")
+
+    def prepare(
+        self, members: dict[str, bytes], spans: dict[str, tuple[int, int]], body: bytes, model: str
+    ) -> Prepared:
+        """The body for one target; a stream is asked to end with its usage. See `Adapter.prepare`."""
+        changes = replace_model(members, spans, model)
+        asking = _ask_for_usage(members, spans) if members.get("stream") == b"true" else None
+        if asking is not None:
+            changes.append(asking)
+        return Prepared(body=splice(body, changes), hides_usage=asking is not None)
+
+    def read(self, status: int, body: bytes) -> Reading:
+        """Read a buffered answer. One that cannot be decoded counts as text, all of it."""
+        if status >= 400:
+            return Reading(error=read_error(status, body))
+        try:
+            answer = _decode_completion(body)
+            reading = Reading(
+                model_served=word(answer.model),
+                response_id=word(answer.id),
+                tier=word(answer.service_tier),
+            )
+            raw = bytes(answer.usage)
+            if not raw.startswith(b"{") or not _describe(reading, raw, final=True):
+                reading.output_text = _generated_in(body)
+        except UNREADABLE:
+            return Reading(complete=False, flags=["unreadable_body"], output_text=len(body))
+        if answer.error is not None:
+            reading.error = error_word(answer.error)
+            reading.complete = False
+        return reading
+
+    def stream(self, prepared: Prepared) -> ChatReader:
+        """A reader for one streamed answer."""
+        return ChatReader(prepared.hides_usage)
+
+    def estimate(self, body: bytes, members: dict[str, bytes], reading: Reading) -> Estimate:
+        """A usage for an answer whose usage never came. See `estimate_usage`."""
+        limit = output_limit(members.get("max_completion_tokens"), members.get("max_tokens"), answers=members.get("n"))
+        prompt = Prompt(
+            conversation=present(members, ("messages",)),
+            schemas=present(members, ("tools", "functions", "response_format")),
+            open_ended="web_search_options" in members,
+        )
+        return estimate_usage(prompt, limit, reading)
+
+    def error(self, status: int, code: str, message: str, request_id: str) -> bytes:
+        """An error body of our own."""
+        fallback = "server_error" if status >= 500 else "invalid_request_error"
+        error = {
+            "message": f"{message} (request id {request_id})",
+            "type": _ERROR_TYPES.get(status, fallback),
+            "param": None,
+            "code": code,
+        }
+        return msgspec.json.encode({"error": error})
+
+    def credentials(self, secret: str) -> list[tuple[bytes, bytes]]:
+        """The headers that carry a vendor secret."""
+        return [(b"authorization", b"Bearer " + secret.encode())]
+
+
+def _generated_in(body: bytes) -> int:
+    """The bytes of generated text in a buffered answer; of the whole body when its shape is unknown."""
+    try:
+        choices = _decode_messages(body).choices or []
+    except msgspec.ValidationError:
+        return len(body)
+    return sum(_generated(choice.message) for choice in choices if choice.message)
+
+
+def _ask_for_usage(members: dict[str, bytes], spans: dict[str, tuple[int, int]]) -> Splice | None:
+    """The change that makes a stream end with its usage; None when the client asked for it already.
+
+    Options of a kind the vendor will refuse are left to the vendor.
+    """
+    raw = members.get("stream_options")
+    if raw is None:
+        end = spans["stream"][1]
+        return Splice(end, end, b',"stream_options":' + _ASK)
+    start, end = spans["stream_options"]
+    if raw == b"null":
+        return Splice(start, end, _ASK)
+    if not raw.startswith(b"{"):
+        return None
+    options = scan(raw, 'member "stream_options"')
+    asked = options.values.get("include_usage")
+    if asked is None:
+        return Splice(start + 1, start + 1, b'"include_usage":true' + (b"," if options.values else b""))
+    if read_value(asked) not in (False, None):
+        return None
+    inner_start, inner_end = options.spans["include_usage"]
+    return Splice(start + inner_start, start + inner_end, b"true")
