@@ -31,7 +31,7 @@ class Question(Struct):
     model: str
     messages: list[Message]
     system: str | list[Part] | None = None
-    tools: msgspec.Raw | None = None
+    tools: msgspec.Raw = msgspec.Raw(b"null")
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = None
@@ -60,8 +60,10 @@ class Question(Struct):
         """Input tokens by the simulator's own rule; tool definitions count as text."""
         contents = [self.system, *(message.content for message in self.messages)]
         objects = sum(part.text is None for content in contents if isinstance(content, list) for part in content)
-        tools = [bytes(self.tools).decode()] if self.tools else []
-        return count_request([*texts, *tools], len(self.messages) + (self.system is not None), objects)
+        tools = bytes(self.tools).decode()
+        return count_request(
+            [*texts, "" if tools == "null" else tools], len(self.messages) + (self.system is not None), objects
+        )
 
 
 _DECODER: Final = msgspec.json.Decoder(Question)

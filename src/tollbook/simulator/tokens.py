@@ -18,11 +18,14 @@ PER_OBJECT: Final = 85
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 
 # Some words are not ASCII, so that readers of streams meet characters of several bytes in every longer answer.
-_WORDS: Final = """
-    the a toll book of each road keeps what was paid who passed when and why so that naïve readers in Zürich or 東京
-    can count again every wagon crossed under lantern light while clerks wrote figures down twice never erasing one
-    line because rivers move slowly but ledgers move less résumé pages were bound with thread then sealed
-""".split()  # noqa: SIM905 - a list of eighty strings is no text any more
+_TAPE: Final = [
+    f" {word}"
+    for word in """
+        the a toll book of each road keeps what was paid who passed when and why so that naïve readers in Zürich or 東京
+        can count again every wagon crossed under lantern light while clerks wrote figures down twice never erasing one
+        line because rivers move slowly but ledgers move less résumé pages were bound with thread then sealed
+    """.split()  # noqa: SIM905 - a list of sixty strings is no text any more
+]
 
 
 class Tokens(Struct, frozen=True):
@@ -73,8 +76,7 @@ def count_request(texts: Iterable[str], messages: int, objects: int) -> int:
 
 def answer_words(count: int, offset: int) -> list[str]:
     """Words of an answer, one token each; joined by nothing they are its text."""
-    size = len(_WORDS)
-    words = [" " + _WORDS[(offset + step) % size] for step in range(count)]
-    if words:
-        words[0] = words[0].lstrip()
-    return words
+    start = offset % len(_TAPE)
+    tape = _TAPE[start:] + _TAPE[:start]
+    words = (tape * (count // len(tape) + 1))[:count]
+    return [words[0].lstrip(), *words[1:]] if words else []
