@@ -8,14 +8,23 @@ from typing import Final
 from msgspec import Struct
 
 from tollbook.core.clock import SECOND, Clock, now
-from tollbook.core.faults import Tampered
+from tollbook.core.faults import BadInput, Tampered
 from tollbook.journal.book import Book, BookLock, write_whole
 from tollbook.journal.checkpoint import Checkpoint, verify_checkpoint
 from tollbook.journal.closing import drop_torn, examine, is_live
-from tollbook.journal.entry import FORMAT, BookCreated, Heads, LaneBegin, LaneClosed, encode_payload
+from tollbook.journal.entry import (
+    FORMAT,
+    BookCreated,
+    Heads,
+    LaneBegin,
+    LaneClosed,
+    PersonalErased,
+    encode_payload,
+)
 from tollbook.journal.heads import HeadsKeeper, Recovered, recover
 from tollbook.journal.lane import Lane
 from tollbook.journal.line import encode_line
+from tollbook.journal.personal import PersonalDirectory
 from tollbook.journal.replay import Batch
 from tollbook.journal.tail import lane_directories
 
@@ -90,6 +99,20 @@ class BookLane:
         sequence, _ = self._lane.append(kind, encode_payload(payload))
         self._lane.sync()
         return sequence, self._lane.digest
+
+    def erase(self, directory: PersonalDirectory, tenant: str, value: str, basis: str, actor: str) -> PersonalErased:
+        """Erase what names a person: first on record, so that it is done again if it is interrupted; then done.
+
+        `basis` says why. Raises BadInput when it names the person: it would keep what shall be erased.
+        """
+        if value in basis:
+            raise BadInput("the basis of an erasure must not hold the value that is erased; say it without")
+        erasure = directory.erasable(tenant, value, clock=self._clock)
+        reason = directory.remember(tenant, basis, "basis", clock=self._clock)
+        entry = PersonalErased(tenant=tenant, digests=erasure.digests, values=erasure.values, basis=reason, actor=actor)
+        self.append("personal.erased", entry)
+        directory.erase(tenant, value, clock=self._clock)
+        return entry
 
     def heartbeat(self) -> None:
         """Write running counts; at least every 5 s."""
