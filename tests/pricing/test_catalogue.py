@@ -17,7 +17,7 @@ catalogue = pytest.importorskip("tollbook.pricing.catalogue")
 
 NOW = "2026-11-23T12:30:00Z"
 CORRECTED = {("deepseek", name) for name in ("deepseek-flash", "deepseek-v4-flash", "deepseek-v4-pro")}
-"""Models whose rows come from corrections.yaml: compared with the vendor's tariff in test_rating, not with the source."""
+"""Models whose rows come from corrections.yaml: test_rating has them."""
 
 
 def reported(usage: dict[str, int]) -> dict[str, int]:
