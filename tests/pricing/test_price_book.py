@@ -158,6 +158,14 @@ def test_fine_tuned_model_never_has_its_base_models_price(name: str) -> None:
     assert base_book().find("openai", name).reason == "fine_tuned"
 
 
+def test_fine_tuned_name_listed_with_its_base_does_not_have_its_price(make_book: MakeBook) -> None:
+    """Not even an exact name makes the base model's price that of a fine-tuned one."""
+    base = Entry(party="acme", model="b", match=Match(equals=("b", "ft:b:me")), rows=(INPUT,))
+    assert make_book(entries=(base,)).find("acme", "ft:b:me").reason == "fine_tuned"
+    own = Entry(party="acme", model="b", match=Match(equals=("ft:b:me",)), fine_tuned=True, rows=(INPUT,))
+    assert make_book(entries=(own,)).find("acme", "ft:b:me").entry == own
+
+
 def test_fine_tuned_model_with_a_price_of_its_own_has_that() -> None:
     """Where the source states the price of fine-tuned models, it is used, and it is not the base's."""
     found = base_book().find("openai", "ft:gpt-4o-2024-08-06:acme::abc").entry

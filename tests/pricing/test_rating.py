@@ -299,7 +299,7 @@ def test_cache_of_a_rater_never_outlives_a_change(make_book: MakeBook) -> None:
 
 def test_classes_come_in_the_order_of_the_word_list() -> None:
     """The same usage gives the same lines, in whatever order the vendor reported it."""
-    usage = {"input": 1, "input_cache_read": 2, "output": 3, "web_searches": 4}
+    usage = {"input": 1, "input_cache_read": 2, "output": 3, "web_searches": 4, "file_searches": 5}
     backwards = dict(reversed(usage.items()))
     assert BASE.rate("openai", "gpt-4o", backwards, NOW) == BASE.rate("openai", "gpt-4o", usage, NOW)
     assert [charge[0] for charge in BASE.rate("openai", "gpt-4o", backwards, NOW).charges] == list(usage)

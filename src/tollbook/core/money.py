@@ -27,10 +27,14 @@ def parse_decimal(text: str) -> Decimal:
 
 def parse_amount(text: str) -> int:
     """Decimal text as picodollars. Raises ValueError when it is finer than a picodollar or not a number."""
-    number = parse_decimal(text).scaleb(SCALE)
-    if number != number.to_integral_value():
+    sign, digits, exponent = parse_decimal(text).as_tuple()
+    places = SCALE + int(exponent)
+    # In integers, because Decimal arithmetic rounds to the context's 28 digits without a word.
+    mantissa: int = int("".join(map(str, digits))) * 10 ** max(places, 0)
+    pico, rest = divmod(mantissa, 10 ** max(-places, 0))
+    if rest:
         raise ValueError(f"finer than a picodollar: {text!r}")
-    return int(number)
+    return int(-pico if sign else pico)
 
 
 def format_amount(pico: int) -> str:
@@ -60,7 +64,7 @@ def divide_half_even(numerator: int, denominator: int) -> int:
 class UnitPrice:
     """An exact price of one unit, kept as `mantissa * 10**-places`, so that pricing is integer arithmetic."""
 
-    __slots__ = ("_multiplier", "_divisor", "text")
+    __slots__ = ("_divisor", "_multiplier", "text")
 
     def __init__(self, text: str) -> None:
         number = parse_decimal(text)
