@@ -5,13 +5,13 @@ import json
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tollbook.core.faults import BadInput, BookLocked, JournalUnavailable
 from tollbook.journal.closing import is_live
@@ -24,10 +24,6 @@ BEGIN = LaneBegin(
     book="0193-book", lane=NAME, role="worker", format=1, release="0.1.0", configuration="c0", host="h", process=7
 )
 START = 1_795_436_400_000_000
-
-
-def clock_of(*instants: int) -> Iterator[int]:
-    return iter(instants)
 
 
 def new_lane(root: Path, **options: Any) -> Lane:
@@ -64,7 +60,7 @@ DIGEST = "c5ce26442a3b0ed49c3c2b256f387877f41bcd6fac5a64113d6bfafd6869e21f"
 
 def test_format_1_to_the_byte(tmp_path: Path) -> None:
     """A lane of format 1 is these bytes, for ever; a clock that stands or goes back still moves time forward."""
-    clock = clock_of(START, START - 5, START + 900, START + 900)
+    clock = iter((START, START - 5, START + 900, START + 900))
     lane = new_lane(tmp_path, clock=clock.__next__)
     assert lane.append("request.opened", b'"request":{"id":"r1"}') == (1, START + 1)
     lane.expected["USD"] = 1_800_000
@@ -181,7 +177,7 @@ def test_ballast_is_real_space_and_is_given_back(tmp_path: Path) -> None:
     lane.release_ballast()
     assert not ballast.exists()
     lane.close("done")
-    other = Lane.create(tmp_path / "x", LaneBegin(**{**_fields(BEGIN), "lane": "x"}), ballast=4096)
+    other = Lane.create(tmp_path / "x", structs.replace(BEGIN, lane="x"), ballast=4096)
     other.close("done")
     assert sorted(path.name for path in other.directory.iterdir()) == ["000000.jsonl", "lock"]
 
@@ -251,7 +247,3 @@ def test_two_processes_cannot_write_one_lane(tmp_path: Path) -> None:
     with pytest.raises(BookLocked):
         new_lane(lanes)
     assert lane_directories(tmp_path) == [directory]
-
-
-def _fields(begin: LaneBegin) -> dict[str, Any]:
-    return {name: getattr(begin, name) for name in begin.__struct_fields__}

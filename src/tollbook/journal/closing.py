@@ -4,6 +4,7 @@ A writer that dies of `kill -9` closes nothing. Whoever reaps it examines its la
 middle of, and records what is still open as unsettled: an attempt that may have reached a vendor is never silent.
 """
 
+import copy
 import fcntl
 import mmap
 import os
@@ -33,8 +34,8 @@ class OpenAttempt(Struct, frozen=True):
 
 
 class OpenRequest(Struct):
-    """A request without an end. `targets` are those of all its attempts in order; `bases` and `outcome` of those that
-    were settled; `attempts` the others, by lane and sequence of their opening."""
+    """A request without an end. `made` is the number of its last attempt, `targets` the route so far; `bases` and
+    `outcome` are of the attempts that were settled; `attempts` the others, by lane and sequence of their opening."""
 
     request: Request
     arrived: int
@@ -107,7 +108,7 @@ def examine(directory: Path, before: Remains | None = None) -> Remains:
 
     Raises Tampered when whole lines do not follow one another, BrokenPromise when one is not what its kind says.
     """
-    requests = dict(before.requests) if before is not None else {}
+    requests = copy.deepcopy(before.requests) if before is not None else {}
     kind = None
     with LaneTail(directory) as tail:
         while lines := tail.read():
@@ -211,7 +212,7 @@ def _open(requests: dict[str, OpenRequest], line: Line, entry: RequestEntry) -> 
     pending = requests.get(entry.request.id)
     if pending is None:
         pending = requests[entry.request.id] = OpenRequest(entry.request, arrived=line.recorded)
-    pending.made += 1
+    pending.made = max(pending.made, attempt.number)
     target = f"{attempt.vendor}/{attempt.model_sent}"
     if not pending.targets or pending.targets[-1] != target:
         pending.targets.append(target)

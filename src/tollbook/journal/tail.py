@@ -153,6 +153,7 @@ class RawLines:
         self._stream: BinaryIO | None = None
         self._rest = b""
         self._finished = False
+        self._looked_beyond = False
 
     @property
     def torn(self) -> int:
@@ -178,7 +179,7 @@ class RawLines:
                     return raws
             elif self._finished:
                 self._go_on()
-            elif segment_exists(self._directory, self._segment + 1):
+            elif self._has_next():
                 # Lines may have been appended between the read and this look: read once more before going on.
                 self._finished = True
             elif self._rest and isinstance(self._stream, zstandard.ZstdDecompressionReader):
@@ -209,9 +210,25 @@ class RawLines:
 
     def _open(self) -> bool:
         self._stream = open_segment(self._directory, self._segment)
-        if self._stream is None and any(later.number > self._segment for later in segments(self._directory)):
+        if self._stream is None and self._later():
             raise self._stop("is missing: its segment's file is gone, later ones are there")
         return self._stream is not None
+
+    def _has_next(self) -> bool:
+        """Whether the segment has a successor. Whether one is missing before later ones is looked at once a segment."""
+        number = self._segment + 1
+        if segment_exists(self._directory, number):
+            return True
+        if self._looked_beyond:
+            return False
+        self._looked_beyond = True
+        later = self._later()
+        if later and number not in later:
+            raise self._stop("is missing: its segment's file is gone, later ones are there")
+        return number in later
+
+    def _later(self) -> set[int]:
+        return {segment.number for segment in segments(self._directory) if segment.number > self._segment}
 
     def _read_block(self) -> bytes:
         assert self._stream is not None
@@ -227,7 +244,7 @@ class RawLines:
         self.close()
         self._segment += 1
         self._segment_first = self.sequence
-        self._finished = False
+        self._finished = self._looked_beyond = False
 
     def _stop(self, reason: str) -> BrokenLane:
         return self.fault(Break(self.sequence, reason, 0))
