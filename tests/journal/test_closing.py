@@ -37,8 +37,8 @@ def attempt(number: int, model: str = "small") -> Attempt:
     return Attempt(number=number, vendor="openai", vendor_key="main", model_sent=model, reason="first")
 
 
-def write(lane: Lane, kind: str, name: str, **parts: Any) -> int:
-    return lane.append(kind, encode_payload(RequestEntry(request=request(name), **parts)))[0]
+def write(into: Lane, kind: str, name: str, /, **parts: Any) -> int:
+    return into.append(kind, encode_payload(RequestEntry(request=request(name), **parts)))[0]
 
 
 def settlement(opening: int, outcome: str = "ok", basis: str = "provider_reported") -> Settlement:
@@ -151,10 +151,11 @@ def test_what_was_settled_on_the_spare_lane_is_settled(tmp_path: Path) -> None:
     first = dead(lane)
     dead(spare)
     remains = examine(spare.directory, first)
-    found = [
-        (entry.request.id, entry.lane, entry.settlement and entry.settlement.sequence) for entry in unsettled(remains)
-    ]
-    assert sorted(found) == [("r2", spare.name, four), ("r3", NAME, three)]
+    found = {entry.request.id: (entry.lane, entry.settlement) for entry in unsettled(remains)}
+    assert {name: (where, settled and settled.sequence) for name, (where, settled) in found.items()} == {
+        "r2": (spare.name, four),
+        "r3": (NAME, three),
+    }
     assert set(first.requests) == {"r1", "r2", "r3"}
     assert [len(pending.attempts) for pending in first.requests.values()] == [1, 1, 1]
 
@@ -224,7 +225,7 @@ def test_a_live_lane_is_left_alone(tmp_path: Path) -> None:
 def test_what_was_tampered_with_is_not_closed_over(tmp_path: Path) -> None:
     """Whole lines that do not follow one another are no torn tail: nothing is dropped, the fault is raised."""
     lane = new_lane(tmp_path)
-    for name in ("r1", "r2", "r3"):
+    for name in ("r1", "r2", "r3", "r4"):
         write(lane, "request.opened", name, attempt=attempt(1))
     dead(lane)
     path = lane.directory / "000000.jsonl"
@@ -238,9 +239,8 @@ def test_what_was_tampered_with_is_not_closed_over(tmp_path: Path) -> None:
 
 def test_an_entry_that_is_not_what_its_kind_says_is_named(tmp_path: Path) -> None:
     """A writer's own mistake is a broken promise with a place, not a crash."""
-    for number, payload in enumerate(
-        (b'"request":1', b'"request":{"id":"r"}', encode_payload(RequestEntry(request=request("r"))))
-    ):
+    no_attempt = encode_payload(RequestEntry(request=request("r")))
+    for number, payload in enumerate((b'"request":1', b'"request":{"id":"r"}', no_attempt)):
         lane = new_lane(tmp_path, f"worker-{number}")
         lane.append("request.opened", payload)
         lane.dead = "killed"

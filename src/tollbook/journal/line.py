@@ -149,7 +149,7 @@ class Chain:
                 if sequence and after is not None and after.previous == digest:
                     return Break(sequence - 1, f"was changed: entry {sequence} names another digest for it", index)
                 return Break(
-                    sequence, "does not name the digest of the entry before it: one of the two was changed", index
+                    sequence, "does not name the digest of the entry before: one of the two was changed", index
                 )
             if head.recorded <= recorded:
                 return Break(sequence, "was not recorded after the entry before it", index)
