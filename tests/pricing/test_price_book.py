@@ -1,6 +1,8 @@
 """Price books: their bytes, their names for models, and what they refuse."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -22,6 +24,21 @@ def test_digest_is_of_the_bytes_and_loading_gives_them_back() -> None:
     again = PriceBook.load(data)
     assert again.digest == sha256_hex(data)
     assert again.dump() == data
+
+
+def test_base_book_stays_small() -> None:
+    """Every worker holds the book's bytes."""
+    assert len(base_book().dump()) < 2_000_000
+
+
+def test_pricing_needs_neither_the_source_nor_a_yaml_reader() -> None:
+    """A process that rates imports the book, not what the book was made from."""
+    script = (
+        "import sys, tollbook.pricing.rate, tollbook.pricing.book as b; b.base_book();"
+        "print([name for name in ('genai_prices', 'pydantic', 'yaml', 'duckdb') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_every_line_is_canonical_json() -> None:
