@@ -19,7 +19,7 @@ from msgspec import Struct
 from tollbook.core.faults import BookLocked, BrokenPromise
 from tollbook.core.vocabulary import weakest_basis
 from tollbook.journal.entry import Attempt, Close, Request, RequestEntry, Settlement, decode_request
-from tollbook.journal.line import Line
+from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.segment import BALLAST, LOCK, segments
 from tollbook.journal.tail import LaneTail
 
@@ -201,7 +201,7 @@ def _take(requests: dict[str, OpenRequest], line: Line) -> None:
             _settle(requests, line)
         elif line.kind in ("request.settled", "request.closed"):
             requests.pop(_closed_decoder.decode(line.bytes).request.id, None)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: not a {line.kind} entry: {error}") from error
 
 

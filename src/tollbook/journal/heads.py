@@ -17,7 +17,7 @@ from tollbook.core.faults import JournalUnavailable, Tampered
 from tollbook.journal.book import Book
 from tollbook.journal.closing import is_live
 from tollbook.journal.entry import Heads, LaneClosed, LaneHead
-from tollbook.journal.line import Line
+from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.segment import segments
 from tollbook.journal.tail import LaneTail, lane_directories, read_lane
 from tollbook.journal.tree import Tree
@@ -50,7 +50,7 @@ def decode_heads(line: Line) -> Heads:
     """The payload of a heads line. Raises Tampered when it cannot be read."""
     try:
         return _heads_decoder.decode(line.bytes)
-    except msgspec.MsgspecError as fault:
+    except UNREADABLE as fault:
         raise Tampered(f"lane {line.lane}, entry {line.sequence}: heads that cannot be read ({fault})") from fault
 
 
@@ -108,7 +108,7 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
 def _take_end(ends: dict[str, int], line: Line) -> None:
     try:
         closed = _closed_decoder.decode(line.bytes)
-    except msgspec.MsgspecError as fault:
+    except UNREADABLE as fault:
         raise Tampered(f"lane {line.lane}, entry {line.sequence}: cannot be read ({fault})") from fault
     ends[closed.lane] = closed.last
 

@@ -13,7 +13,7 @@ from zstandard import ZstdError
 from tollbook.core.money import parse_amount
 from tollbook.journal.entry import LINE_LIMIT, LaneBegin, LaneCounts, SegmentSealed, read_head
 from tollbook.journal.finding import Finding
-from tollbook.journal.line import Break, Chain, Line
+from tollbook.journal.line import UNREADABLE, Break, Chain, Line
 from tollbook.journal.segment import open_segment, segments
 from tollbook.journal.tree import Tree
 
@@ -201,7 +201,7 @@ class LaneInspection:
                 self._check_counts(_counts_decoder.decode(line.bytes), line.sequence)
             else:
                 self._context.check_object(line, _any_decoder.decode(line.bytes).get("object"))
-        except msgspec.MsgspecError as fault:
+        except UNREADABLE as fault:
             self.report("entry_unreadable", line.sequence, f"{line.kind} cannot be read ({fault}); {RESTORE}")
 
     def _check_begin(self, begin: LaneBegin, sequence: int) -> None:

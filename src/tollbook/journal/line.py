@@ -23,6 +23,10 @@ _REST_AT: Final = len(_START) + 64
 _REST: Final = compile(rb'","n":(\d{1,18}),"t":(\d{1,18}),"k":"([a-z._]{1,64})"[,}]')
 
 
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError)
+"""What decoding a line's payload raises when it is not what its kind says: msgspec leaves broken UTF-8 to Python."""
+
+
 class Line(NamedTuple):
     """An entry as it stands in its lane. `bytes` is without the newline; `digest` is SHA-256 over `bytes`."""
 
@@ -119,7 +123,7 @@ class Chain:
             return Break(0, reason, 0)
         try:
             begin = _begin_decoder.decode(raw)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return Break(0, "does not say what the lane is bound to", 0)
         if begin.lane != self.lane:
             return Break(0, f"says it is of lane {begin.lane}", 0)

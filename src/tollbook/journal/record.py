@@ -10,7 +10,7 @@ from tollbook.core.faults import Tampered
 from tollbook.journal.book import Book
 from tollbook.journal.entry import BookCreated, LaneClosed, LaneOpened, SegmentSealed
 from tollbook.journal.finding import Finding
-from tollbook.journal.line import Line
+from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.tail import lane_directories, read_lane
 
 _decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
@@ -38,7 +38,7 @@ class LaneRecord:
     def _take(self, line: Line) -> None:
         try:
             payload = _decoders[line.kind].decode(line.bytes)
-        except msgspec.MsgspecError as fault:
+        except UNREADABLE as fault:
             self._find("entry_unreadable", line, f"{line.kind} cannot be read ({fault})")
             return
         if isinstance(payload, LaneOpened):

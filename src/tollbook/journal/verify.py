@@ -19,7 +19,7 @@ from tollbook.journal.entry import Heads, LaneBegin, LaneClosed, LaneHead, Objec
 from tollbook.journal.finding import Finding
 from tollbook.journal.heads import book_lines, decode_heads
 from tollbook.journal.inspection import RESTORE, Context, LaneInspection, Meter, Progress, Unproven
-from tollbook.journal.line import Line
+from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.objects import ObjectStore
 from tollbook.journal.record import LaneRecord
 from tollbook.journal.segment import segments
@@ -336,5 +336,5 @@ def _begin(directory: Path) -> LaneBegin | None:
     try:
         line = next(read_lane(directory), None)
         return None if line is None else _begin_decoder.decode(line.bytes)
-    except (Tampered, msgspec.MsgspecError):
+    except (Tampered, *UNREADABLE):
         return None
