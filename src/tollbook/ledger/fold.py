@@ -75,13 +75,18 @@ class Opening(Struct):
 
 
 class State(Struct):
-    """The ledger at a position, as far as folding needs it."""
+    """The ledger at a position, as far as folding needs it.
+
+    `interrupted` are requests that a supervisor ended for a dead worker, until the worker's lane is closed: one that
+    died over it says it again.
+    """
 
     position: int = 0
     digest: str | None = None
     recorded: int = 0
     lanes: dict[str, LaneState] = {}
     open: dict[tuple[str, int], Opening] = {}
+    interrupted: set[str] = set()
 
 
 def fold(state: State, batch: Batch, rows: Rows) -> None:
@@ -109,7 +114,8 @@ def fold(state: State, batch: Batch, rows: Rows) -> None:
         del lanes[name]
     rows["totals"] += totals.rows()
     state.position, state.digest, state.recorded = batch.position, batch.digest, batch.recorded
-    rows["positions"].append((batch.position, batch.digest, batch.recorded, len(batch.lines), encode_lanes(lanes)))
+    kept = (encode_lanes(lanes), sorted(state.interrupted))
+    rows["positions"].append((batch.position, batch.digest, batch.recorded, len(batch.lines), *kept))
 
 
 def encode_lanes(lanes: dict[str, LaneState]) -> str:
@@ -190,6 +196,10 @@ def _close(state: State, position: int, line: Line, rows: Rows, totals: Totals) 
     entry = _decode(line)
     if entry.close is None:
         raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} without a close")
+    if entry.close.attempts:
+        if entry.request.id in state.interrupted:
+            return
+        state.interrupted.add(entry.request.id)
     row = request_row(request_part(entry.request), line, entry, position)
     rows["requests"].append(row)
     totals.add_bare(entry, row)
@@ -206,6 +216,8 @@ def _lane_closed(state: State, position: int, line: Line, rows: Rows, totals: To
     lane = state.lanes.get(closed.lane)
     if lane is not None:
         lane.ended, lane.last = True, closed.last
+    if closed.role not in _REAPED_BY_NONE:
+        state.interrupted.clear()
 
 
 def _lane_ended(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:

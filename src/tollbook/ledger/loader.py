@@ -11,7 +11,6 @@ import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -23,11 +22,10 @@ from tollbook.ledger.fold import Opening, Rows, State, decode_lanes, fold
 from tollbook.ledger.housekeeping import Housekeeping, Upkeep
 from tollbook.ledger.lake import Lake, retried
 from tollbook.ledger.schema import OPEN_ATTEMPTS, TABLES, quote
+from tollbook.ledger.values import as_folded
 
 LINES_PER_COMMIT: Final = 20_000
 """How much a catch-up commits at once: more is no faster, since rows then no longer fit the processor's caches."""
-
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  DuckDB gives instants in UTC without a zone
 
 
 class Writer:
@@ -108,14 +106,16 @@ class Writer:
     def _recover(self) -> None:
         """Read the state back from the ledger: what was last committed, and nothing else, has happened."""
         lake = self._lake
-        last = lake.rows("SELECT number, digest, epoch_us(recorded), lanes FROM positions ORDER BY number DESC LIMIT 1")
+        last = lake.rows(
+            "SELECT number, digest, epoch_us(recorded), lanes, interrupted FROM positions ORDER BY number DESC LIMIT 1"
+        )
         self._state = State()
         if last:
-            number, digest, recorded, lanes = last[0]
-            self._state = State(number, digest, recorded, decode_lanes(lanes))
+            number, digest, recorded, lanes, interrupted = last[0]
+            self._state = State(number, digest, recorded, decode_lanes(lanes), {}, set(interrupted))
         names = ", ".join(quote(name) for name in OPEN_ATTEMPTS.names)
         for values in lake.rows(f"SELECT {names} FROM open_attempts"):
-            row = tuple(_as_folded(value) for value in values)
+            row = tuple(as_folded(value) for value in values)
             named = dict(zip(OPEN_ATTEMPTS.names, row, strict=True))
             opening = Opening(named["opened_position"], named["opened_digest"], named["opened_kind"], None, row)
             self._state.open[named["opened_lane"], named["opened_sequence"]] = opening
@@ -196,15 +196,6 @@ def _bounded(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
         lines += len(batch.lines)
     if group:
         yield group
-
-
-def _as_folded(value: Any) -> Any:
-    """A value read from the ledger as folding makes it: instants as microseconds, maps as sorted pairs."""
-    if isinstance(value, datetime):
-        return (value - _EPOCH) // timedelta(microseconds=1)
-    if isinstance(value, dict):
-        return sorted(value.items())
-    return value
 
 
 def _lock(directory: Path) -> Any:

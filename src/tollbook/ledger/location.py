@@ -80,6 +80,7 @@ def next_name(book_root: Path) -> str:
 def switch(book_root: Path, name: str) -> None:
     """Make a ledger the one in use: the pointer is replaced by a rename and made durable."""
     parent = ledgers(book_root)
+    (parent / name / BUILDING).unlink(missing_ok=True)
     fresh = parent / f"{POINTER}.new"
     with fresh.open("w") as file:
         file.write(name + "\n")

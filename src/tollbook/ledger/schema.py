@@ -267,6 +267,7 @@ POSITIONS: Final = Table(
         ("recorded", INSTANT, "instant of the heads entry"),
         ("lines", COUNT, "entries folded at this position"),
         ("lanes", TEXT, "high-water mark and state of each lane not finally closed, as JSON"),
+        ("interrupted", TEXTS, "requests ended for a dead worker whose lane is not closed yet"),
     ),
 )
 

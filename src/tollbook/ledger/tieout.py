@@ -1,0 +1,55 @@
+"""Totals against rows: two records of the same sums that were made in different ways, and must agree every day."""
+
+# ruff: noqa: S608  statements are put together from the schema's own names; values are parameters
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tollbook.core.usage import TOKEN_CLASSES
+from tollbook.ledger.lake import Lake
+from tollbook.ledger.reader import Reader, read
+from tollbook.ledger.schema import TOTAL_COUNTS, TOTAL_DIMENSIONS, quote
+
+_KEY: Final = ", ".join(quote(name) for name in TOTAL_DIMENSIONS)
+_AMOUNTS: Final = ("amount_list", "amount_expected", "amount_recharge")
+_COUNTS: Final = tuple(f"sum({quote(name)})" for name in TOTAL_COUNTS)
+_SUMS: Final = tuple(f"sum({name})" for name in _AMOUNTS)
+_BUCKET: Final = "time_bucket(INTERVAL 15 MINUTES, occurred)"
+
+_CLASSES: Final = ", ".join(f"'{name}'" for name in TOKEN_CLASSES)
+
+FROM_TOTALS: Final = (
+    f"SELECT bucket, {_KEY}, {', '.join((*_COUNTS, *_SUMS))}, "
+    + ", ".join(f"sum(quantity) FILTER (class = '{name}')" for name in TOKEN_CLASSES)
+    + f", sum(quantity) FILTER (class NOT IN ({_CLASSES})) FROM totals GROUP BY bucket, {_KEY}"
+)
+"""Totals per bucket and key: counts, amounts, quantity per text token class and of all other classes."""
+
+FROM_ROWS: Final = (
+    f"SELECT {_BUCKET} AS bucket, {_KEY}, {', '.join((*_COUNTS, *_SUMS))}, "
+    + ", ".join(f"sum({name})" for name in TOKEN_CLASSES)
+    + ", sum(list_sum(map_values(usage_other))) FROM (SELECT * FROM attempts UNION ALL BY NAME "
+    "SELECT occurred, tenant, workload, key, model_asked, outcome, basis, source, requests, 0 AS attempts, "
+    "0 AS unpriced_attempts, 0 AS unsettled_attempts, 0 AS unreported_attempts "
+    f"FROM requests WHERE requests = 1) GROUP BY {_BUCKET}, {_KEY}"
+)
+"""The same from the rows of attempts, and of requests that no attempt counts."""
+
+
+class TieOut(NamedTuple):
+    """How many sums were compared, and the days (UTC) on which some differ."""
+
+    compared: int
+    different: list[str]
+
+
+def check_totals(source: Reader | Path) -> TieOut:
+    """Prove that the totals are the sums of the rows, for every bucket and key."""
+
+    def query(lake: Lake) -> TieOut:
+        ((compared,),) = lake.rows(f"SELECT count(*) FROM ({FROM_TOTALS})")
+        one_sided = f"({FROM_TOTALS} EXCEPT ALL {FROM_ROWS}) UNION ALL ({FROM_ROWS} EXCEPT ALL {FROM_TOTALS})"
+        days = lake.rows(f"SELECT DISTINCT strftime(bucket, '%Y-%m-%d') FROM ({one_sided}) ORDER BY 1")
+        return TieOut(compared, [day for (day,) in days])
+
+    return read(source, query)
