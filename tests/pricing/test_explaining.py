@@ -67,6 +67,12 @@ def test_why_a_row_lost_is_said_in_words() -> None:
     assert "the price of these hours goes before it" in friday
 
 
+def test_why_a_borrowed_tier_is_not_priced() -> None:
+    """Another party's tier price is shown, with the reason why it is not used."""
+    told = reasons("azure", "gpt-5.5", tier="flex")["input"]
+    assert "another party's prices are shared for the standard service only" in told
+
+
 def test_how_the_name_led_to_the_model() -> None:
     """An explanation says which entry the name led to, and whether by exact name or by pattern."""
     exact = BOOK.explain("openai", "gpt-4o-2024-08-06", NOW)

@@ -1,11 +1,15 @@
 """Price books: their bytes, their names for models, and what they refuse."""
 
+import contextlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tollbook.core.digest import canonical_json, sha256_hex
 from tollbook.core.faults import BadInput
@@ -73,6 +77,7 @@ def test_row_id_does_not_depend_on_the_evidence() -> None:
     [
         ([Row(class_="inputs", price="1")], "class 'inputs' is not one of the usage classes"),
         ([Row(class_="input", price="1e-6")], "price '1e-6' is not shortest decimal text"),
+        ([Row(class_="input", price="1" * 201)], "is not shortest decimal text"),
         ([Row(class_="input", price="0.10")], "price '0.10' is not shortest decimal text"),
         ([Row(class_="input", price="-1")], "price '-1' is not shortest decimal text"),
         ([Row(class_="input", price="1", currency="usd")], "currency 'usd'"),
@@ -131,6 +136,29 @@ def test_bytes_that_are_no_book_are_refused(make_book: MakeBook) -> None:
         with pytest.raises(BadInput) as refused:
             PriceBook.load(broken)
         assert said in str(refused.value)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_damaged_bytes_are_read_whole_or_refused(random: Random) -> None:
+    """Whatever happens to the bytes, a book loads and can be explained, or is refused as bad input."""
+    header, *lines = base_book().dump().splitlines(keepends=True)
+    data = bytearray(header + b"".join(lines[number] for number in sorted(random.sample(range(len(lines)), 3))))
+    for _ in range(random.randint(1, 3)):
+        place = random.randrange(len(data))
+        noise = random.choice([b"\xff", b"\n", b'"', b"9" * 30, b"{", b"[", b",", b"-1", b"1e5", b"\x00"])
+        data[place : place + random.randint(0, 9)] = noise
+    with contextlib.suppress(BadInput):
+        book = PriceBook.load(bytes(data))
+        for entry in book.entries():
+            book.explain(entry.party, entry.model, 1_795_436_400_000_000)
+
+
+def test_endless_nesting_is_refused() -> None:
+    """A line that is nested without end is bad input, not a crash."""
+    header, *_ = base_book().dump().splitlines(keepends=True)
+    with pytest.raises(BadInput, match="line 2"):
+        PriceBook.load(header + b'{"match":' + b'{"all":[' * 100_000 + b"\n")
 
 
 def test_two_models_cannot_have_one_name(make_book: MakeBook) -> None:

@@ -25,6 +25,8 @@ from tollbook.pricing.match import Match, is_fine_tuned
 from tollbook.pricing.row import DIMENSIONS, Key, Row, conflict, is_date, key_of, problems_of
 
 SHOWN_PROBLEMS: Final = 50
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises on bytes that are not what they should be."""
 
 _header_decoder: Final = msgspec.json.Decoder(Header)
 _entry_decoder: Final = msgspec.json.Decoder(Entry)
@@ -62,7 +64,7 @@ class PriceBook:
             raise BadInput("price book: empty; expected a header line and one line per model")
         try:
             header = _header_decoder.decode(lines[0])
-        except msgspec.MsgspecError as problem:
+        except UNREADABLE as problem:
             raise BadInput(f"price book, line 1: not a header of {FORMAT}: {problem}") from None
         reading = _Reading(header)
         reading.check_header(lines[0])
@@ -197,7 +199,7 @@ class _Reading:
         self._position += len(line) + 1
         try:
             entry = _entry_decoder.decode(line)
-        except msgspec.MsgspecError as problem:
+        except UNREADABLE as problem:
             self._note(number, f"not a model with its prices: {problem}")
             return
         where = f"{entry.party} {entry.model}"

@@ -68,6 +68,7 @@ def choose(header: Header, found: Found, party: str, reported: Conditions, at: i
 
 
 def dimensions_of(row: Row) -> Conditions:
+    """The conditions a row is for."""
     return Conditions(row.processing, row.tier, row.speed, row.region)
 
 

@@ -161,7 +161,9 @@ class _Teller:
         why = why_not(row, self._asked, self._at, self._tokens)
         if why is not None:
             return why
-        if best is not None and best.first_token > row.first_token and best.band is not None:
+        if best is None:
+            return "another party's prices are shared for the standard service only"
+        if best.first_token > row.first_token and best.band is not None:
             return f"the price {best.band.words()} goes before it"
         return "the price of these hours goes before it"
 

@@ -19,6 +19,9 @@ FOREVER: Final = 1 << 62
 DIMENSIONS: Final = ("processing", "tier", "speed", "region")
 """What a vendor may report of an answer that changes its price. None in a row means the vendor's standard."""
 
+PRICE_LIMIT: Final = 200
+"""The longest price text, far beyond any that was seen; it bounds the arithmetic."""
+
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00", re.ASCII)
 _PRICE: Final = re.compile(r"(0|[1-9]\d*)(\.\d*[1-9])?", re.ASCII)
@@ -43,6 +46,7 @@ class Band(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
         return self.at_least if self.at_least is not None else (self.over or 0) + 1
 
     def words(self) -> str:
+        """The band for people."""
         if self.at_least is not None:
             return f"from {self.at_least:,} input tokens"
         return f"over {self.over:,} input tokens"
@@ -76,6 +80,7 @@ class Window(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         return bool(days) and self.span[0] < other.span[1] and other.span[0] < self.span[1]
 
     def words(self) -> str:
+        """The window for people."""
         names = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
         days = ", ".join(names[day - 1] for day in self.days) or "every day"
         return f"{self.from_}-{self.to} UTC, {days}"
@@ -130,6 +135,7 @@ class Key(NamedTuple):
 
 
 def key_of(row: Row) -> Key:
+    """What a row prices, its dates and hours aside."""
     return Key(row.class_, row.processing, row.tier, row.speed, row.region, row.first_token)
 
 
@@ -178,8 +184,8 @@ def problems_of(row: Row) -> list[str]:
     found = []
     if row.class_ not in CLASSES:
         found.append(f"class {row.class_!r} is not one of the usage classes")
-    if not _PRICE.fullmatch(row.price):
-        found.append(f"price {row.price!r} is not shortest decimal text (like 0.0000025)")
+    if len(row.price) > PRICE_LIMIT or not _PRICE.fullmatch(row.price):
+        found.append(f"price {row.price[:PRICE_LIMIT]!r} is not shortest decimal text (like 0.0000025)")
     if row.currency is not None and not _CURRENCY.fullmatch(row.currency):
         found.append(f"currency {row.currency!r} is not an ISO 4217 code")
     if "standard" in (row.processing, row.tier, row.speed, row.region):
