@@ -37,7 +37,8 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Write tollbook.yaml, unless it is there, and make the book that it names."""
-    from tollbook import assembly, config
+    from tollbook import config
+    from tollbook.assembly import service
 
     path = directory / config.DEFAULT_PATH
     directory.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ def init(
     if written:
         path.write_text(TEMPLATE)
     settings = config.load(path)
-    book = assembly.init(path.parent / settings.book)
+    book = service.init(Path(settings.book))
     document = {
         "book": book.id,
         "root": str(book.root),

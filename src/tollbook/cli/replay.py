@@ -1,13 +1,12 @@
 """`tollbook replay`: a recorded trace through a gateway, and its totals held beside the book's and the vendor's."""
 
-import asyncio
 import secrets
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Group, RenderableType
@@ -17,16 +16,14 @@ from rich.text import Text
 from tollbook.cli import exits, screen
 from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root
 from tollbook.cli.provenance import provenance
-from tollbook.cli.sender import Tally, send_all
-from tollbook.cli.stage import Stage
-from tollbook.cli.traffic import Recorded, Sums, read_traffic, shots_of, sum_of
 from tollbook.cli.verify import progress_bar
-from tollbook.core.faults import BadInput, NotFound
+from tollbook.core.faults import BadInput
+
+if TYPE_CHECKING:
+    from tollbook.cli.comparison import Place, Sums
+    from tollbook.cli.sender import Tally
 
 Document = dict[str, Any]
-
-PATIENCE_SECONDS: Final = 30.0
-"""How long the book may stand still before we stop waiting for it."""
 
 CONFIG: Final = """\
 book: ./book
@@ -41,13 +38,7 @@ tenants:
 """What a replay without a gateway of its own is run against."""
 
 
-class Place(NamedTuple):
-    """Where a replay is sent, and where its traces are looked for; None: cannot be looked into."""
-
-    url: str
-    key: str
-    book: Path | None
-    vendor_books: Path | None
+_FIGURES: Final = ("requests", "tokens_input", "tokens_output")
 
 
 def replay(
@@ -72,13 +63,17 @@ def replay(
 
     With --gateway the book is the one of --book or the configuration. Exit code 3 when the sides differ.
     """
+    from tollbook.cli import comparison
+    from tollbook.cli.traffic import read_traffic
+
     traffic = read_traffic(file)
     template = f"replay@{secrets.token_hex(4)}"
     with _place(gateway, key, vendor_books, config, book) as place:
         begun = time.monotonic()
-        tally = _send(traffic, place, model, template, speed, connections, quiet=json)
+        with progress_bar("sending", quiet=json) as advance:
+            tally = comparison.send(traffic, place, model, template, speed, connections, advance)
         seconds = time.monotonic() - begun
-        sides = {"file": sum_of(traffic), **_recorded(place, template, tally)}
+        sides = {"file": comparison.sum_of(traffic), **comparison.recorded(place, template, tally)}
     document = _document(file, tally, seconds, sides, {"speed": speed, "model": model, "template": template})
     if json:
         screen.print_json(document)
@@ -94,7 +89,7 @@ def show_comparison(document: Document) -> RenderableType:
     for title in ("requests", "input tokens", "output tokens"):
         table.add_column(title, justify="right")
     for side in document["sides"]:
-        figures = [screen.number(side[name]) for name in Sums._fields]
+        figures = [screen.number(side[name]) for name in _FIGURES]
         table.add_row(screen.words(side["side"]), *figures)
     statuses = ", ".join(f"{count:,} x {status}" for status, count in document["statuses"].items())
     rate = document["requests"] * 1000 // max(1, document["milliseconds"])
@@ -111,13 +106,17 @@ def show_comparison(document: Document) -> RenderableType:
 @contextmanager
 def _place(
     gateway: str | None, key: str | None, vendor_books: Path | None, config: Path | None, book: Path | None
-) -> Iterator[Place]:
+) -> "Iterator[Place]":
     """The gateway that was named, or a stage of our own that is gone afterwards."""
+    from tollbook.cli.comparison import Place
+
     if gateway is not None:
         if key is None:
             raise BadInput("--gateway needs a tenant's key: give --key, or set TOLLBOOK_KEY")
         yield Place(gateway, key, book_root(config, book), vendor_books)
         return
+    from tollbook.cli.stage import Stage
+
     key = secrets.token_urlsafe(24)
     own = {"REPLAY_KEY": key, "REPLAY_VENDOR_KEY": f"sk-sim-{secrets.token_urlsafe(24)}"}
     with (
@@ -127,64 +126,9 @@ def _place(
         yield Place(stage.gateway_url, key, stage.book, stage.vendor_books)
 
 
-def _send(
-    traffic: list[Recorded], place: Place, model: str, template: str, speed: float, connections: int, *, quiet: bool
-) -> Tally:
-    shots = shots_of(traffic, model=model, key=place.key, template=template, speed=speed)
-    with progress_bar("sending", quiet=quiet) as advance:
-        sent = iter(range(1, len(traffic) + 1))
-        sending = send_all(
-            place.url, shots, connections=connections, progress=lambda: advance(next(sent), len(traffic))
-        )
-        return asyncio.run(sending)
-
-
-def _recorded(place: Place, template: str, tally: Tally) -> dict[str, Sums]:
-    """What the book and the vendor's own books say of this replay."""
-    found: dict[str, Sums] = {}
-    if place.book is not None:
-        found["book"] = _wait_for_book(place.book, template, len(tally.results))
-    if place.vendor_books is not None:
-        found["vendor"] = _sum_of_vendor(place.vendor_books, {result.request_id for result in tally.results})
-    return found
-
-
-def _wait_for_book(root: Path, template: str, expected: int) -> Sums:
-    """The book's sums for one template, once it holds all requests or has stood still for long."""
-    seen, since = Sums(0, 0, 0), time.monotonic()
-    while seen.requests < expected and time.monotonic() - since < PATIENCE_SECONDS:
-        time.sleep(0.2)
-        now_seen = _sum_of_book(root, template)
-        if now_seen != seen:
-            seen, since = now_seen, time.monotonic()
-    return seen
-
-
-def _sum_of_book(root: Path, template: str) -> Sums:
-    from tollbook.core.usage import tokens_input, tokens_output
-    from tollbook.ledger.report import report
-
-    try:
-        rows = report(root, by=["template"])["rows"]
-    except NotFound:  # no ledger yet: the scribe has only just begun
-        return Sums(0, 0, 0)
-    row = next((row for row in rows if row["template"] == template), None)
-    return (
-        Sums(0, 0, 0) if row is None else Sums(row["requests"], tokens_input(row["usage"]), tokens_output(row["usage"]))
-    )
-
-
-def _sum_of_vendor(directory: Path, request_ids: set[str | None]) -> Sums:
-    """The vendor's own sums for these requests, in its own field names."""
-    from tollbook.simulator import read_books
-
-    usages = [line.usage for line in read_books(directory)[1] if line.request_id in request_ids]
-    tokens_in = sum(int(str(usage["prompt_tokens"])) for usage in usages)
-    tokens_out = sum(int(str(usage["completion_tokens"])) for usage in usages)
-    return Sums(len(usages), tokens_in, tokens_out)
-
-
-def _document(file: Path, tally: Tally, seconds: float, sides: dict[str, Sums], parameters: dict[str, Any]) -> Document:
+def _document(
+    file: Path, tally: "Tally", seconds: float, sides: "dict[str, Sums]", parameters: dict[str, Any]
+) -> Document:
     return {
         "file": str(file),
         "requests": len(tally.results),

@@ -24,6 +24,10 @@ _GROUPED: Final[tuple[_TokenColumn, ...]] = (
 """Columns of tokens: title, class, suffixes of further classes in the same column. Other classes are in the JSON."""
 
 
+_MISSING: Final = ("unpriced", "unsettled", "unreported")
+"""Counts of attempts whose money is not, or not wholly, in the amounts."""
+
+
 def show_report(report: Document, by: list[str]) -> RenderableType:
     """The whole screen of a report, in the shape of `docs/reference/schemas/report.json`."""
     rows, total = report["rows"], report["total"]
@@ -32,7 +36,7 @@ def show_report(report: Document, by: list[str]) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in by:
         table.add_column(screen.escape(name), overflow="fold")
-    for title in ("requests", "attempts", *(title for title, _, _ in titles), *currencies, "unpriced", "unsettled"):
+    for title in ("requests", "attempts", *(title for title, _, _ in titles), *currencies, *_MISSING):
         table.add_column(screen.escape(title, 20), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(screen.words(row["dimensions"][name]) for name in by), *_figures(row, titles, currencies))
@@ -40,8 +44,9 @@ def show_report(report: Document, by: list[str]) -> RenderableType:
     label = [Text("total"), *(Text() for _ in by[1:])] if by else []
     table.add_row(*label, *_figures(total, titles, currencies), style="bold")
     notes = [show_provenance(report["provenance"])]
-    if total["unpriced"] or total["unsettled"]:
-        notes.insert(0, Text(_what_is_missing(total), style="yellow"))
+    if missing := [f"{total[name]:,} {name}" for name in _MISSING if total[name]]:
+        told = f"amounts leave out attempts whose cost is not known: {', '.join(missing)}"
+        notes.insert(0, Text(told, style="yellow"))
     return Group(table, Text(), *notes)
 
 
@@ -52,10 +57,18 @@ def _figures(row: Document, titles: list[_TokenColumn], currencies: list[str]) -
         quantity = _tokens(row, group)
         yield Text("-", style="dim") if quantity is None else screen.number(quantity)
     for currency in currencies:
-        yield screen.money(row["amounts"].get(currency, "0" if row["amounts"] else None), currency)
-    for name in ("unpriced", "unsettled"):
+        yield _amount(row, currency)
+    for name in _MISSING:
         count = row[name]
         yield Text(f"{count:,}", style="yellow" if count else "dim")
+
+
+def _amount(row: Document, currency: str) -> Text:
+    """What is known of an amount: nothing where nothing was bought, `unknown` where no attempt has a price."""
+    if currency in row["amounts"]:
+        return screen.money(row["amounts"][currency], currency)
+    nothing_bought = row["amounts"] or not row["attempts"]
+    return Text("-", style="dim") if nothing_bought else screen.money(None)
 
 
 def _tokens(row: Document, group: _TokenColumn) -> int | None:
@@ -64,8 +77,3 @@ def _tokens(row: Document, group: _TokenColumn) -> int | None:
     names = {base, *(base + suffix for suffix in suffixes)}
     found = [quantity for name, quantity in row["usage"].items() if name.partition(".")[0] in names]
     return sum(found) if found else None
-
-
-def _what_is_missing(total: Document) -> str:
-    parts = [f"{total[name]:,} {name}" for name in ("unpriced", "unsettled") if total[name]]
-    return f"amounts leave out {' and '.join(parts)} attempts: what they cost is not known"

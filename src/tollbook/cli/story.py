@@ -43,13 +43,13 @@ def show_story(trace: Document) -> RenderableType:
 def show_provenance(provenance: Document) -> Text:
     """One line that says how a result was made; the whole of it is in the JSON form."""
     position = provenance.get("position")
-    where = "no position yet" if position is None else f"position {position['number']} ({position['digest'][:12]})"
+    where = "" if position is None else f"position {position['number']} ({position['digest'][:12]}); "
     late = provenance.get("incomplete") or []
-    lanes = f"; incomplete: {', '.join(screen.escape(lane) for lane in late)}" if late else ""
+    lanes = f"incomplete: {', '.join(screen.escape(lane) for lane in late)}; " if late else ""
     books = ", ".join(str(book)[:12] for book in provenance.get("books") or []) or "none"
     rows = provenance.get("rows", 0)
     return Text(
-        f"{where}{lanes}; price books: {books}; rows: {rows:,}; tollbook {provenance['version']}",
+        f"{where}{lanes}price books: {books}; rows: {rows:,}; tollbook {provenance['version']}",
         style="yellow" if late else "dim",
     )
 
@@ -163,11 +163,11 @@ def _attempt_ended(attempt: Document, following: Document | None) -> Text:
 
 def _charges(request: Document, attempts: list[Document]) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    with_rows = any("price_row" in charge for attempt in attempts for charge in attempt["charges"])
     table.add_column("attempt", justify="right")
     table.add_column("class")
-    for title in ("quantity", "unit price", "amount"):
+    for title in ("quantity", "unit price" if with_rows else "", "amount"):
         table.add_column(title, justify="right")
-    with_rows = any("price_row" in charge for attempt in attempts for charge in attempt["charges"])
     if with_rows:
         table.add_column("price row")
         table.add_column("of book")
@@ -178,7 +178,7 @@ def _charges(request: Document, attempts: list[Document]) -> RenderableType:
                 Text(str(attempt["number"])),
                 screen.words(charge["class"]),
                 screen.number(charge["quantity"]),
-                screen.exact_money(charge["unit_price"], currency),
+                screen.exact_money(charge["unit_price"], currency) if with_rows else Text(),
                 screen.exact_money(charge["amount"], currency),
             ]
             if with_rows:

@@ -27,14 +27,6 @@ class Recorded(NamedTuple):
     tokens_output: int
 
 
-class Sums(NamedTuple):
-    """What a side of a comparison adds up to."""
-
-    requests: int
-    tokens_input: int
-    tokens_output: int
-
-
 def read_traffic(path: Path) -> list[Recorded]:
     """All requests of a trace, in its order. Raises BadInput with the line when one cannot be read."""
     try:
@@ -67,12 +59,6 @@ def _tokens(path: Path, line: int, name: str, text: str | None) -> int:
     if text is None or not _COUNT.fullmatch(text):
         raise BadInput(f"{path}, line {line}: {name} is {text!r}; allowed: a whole number of tokens")
     return int(text)
-
-
-def sum_of(traffic: Iterable[Recorded]) -> Sums:
-    """Requests and tokens of a trace."""
-    rows = list(traffic)
-    return Sums(len(rows), sum(row.tokens_input for row in rows), sum(row.tokens_output for row in rows))
 
 
 def shots_of(traffic: Iterable[Recorded], *, model: str, key: str, template: str, speed: float) -> Iterator[Shot]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from tollbook.cli import exits, screen
@@ -102,6 +101,8 @@ def _beyond(beyond: Document) -> str:
 @contextmanager
 def progress_bar(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error while a terminal looks on; gives a function that is told done and total."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = screen.console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, transient=True,

@@ -1,0 +1,231 @@
+"""What `tollbook doctor` looks at: configuration, secrets, the book's files, its disk, the clock, signatures."""
+
+import ctypes
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from tollbook.core.clock import SECOND, now
+from tollbook.core.faults import BadConfiguration, Fault
+from tollbook.core.settings import Settings, reference_of
+
+State: TypeAlias = Literal["ok", "warning", "broken"]
+
+MIB: Final = 1024 * 1024
+SPACE_LOW: Final = 1024 * MIB
+CLOCK_LIMIT: Final = SECOND
+ANCHOR_LIMIT_SECONDS: Final = 3600
+CHECKPOINT_LIMIT_SECONDS: Final = 900
+SECRET_LENGTH: Final = 16
+SHOWN: Final = 5
+
+_FLEETING: Final = {
+    "tmpfs": "is in memory: it is gone after a restart of the machine",
+    "ramfs": "is in memory: it is gone after a restart of the machine",
+    "overlay": "is a container's own layer: it is gone with the container",
+    "nfs": "is on a network: locks and syncs may not hold",
+    "nfs4": "is on a network: locks and syncs may not hold",
+    "cifs": "is on a network: locks and syncs may not hold",
+}
+
+
+class Check(NamedTuple):
+    """One thing looked at: what it is called, how it stands, and what to do when it does not stand well."""
+
+    name: str
+    state: State
+    message: str
+    todo: str | None = None
+
+
+CHECKS: Final = {
+    "configuration": "the configuration file can be read and is right",
+    "secrets": "every secret can be had, none is written in the file, none is short",
+    "vendor_keys": "vendor keys carry the ids that bills speak of, and serve one tenant each",
+    "book": "the book opens, and its signing key is the one it was born with",
+    "permissions": "only the owner can read the book's files",
+    "filesystem": "the book lies on a disk that stays",
+    "space": "the disk has room",
+    "clock": "the clock is synchronised, and not behind the book's last entry",
+    "checkpoint": "the book was signed not long ago",
+    "anchor": "signatures leave the machine, and did so not long ago",
+    "ledger": "the ledger can be read",
+    "lag": "the ledger is not behind the journal",
+    "housekeeping": "snapshots and files of the ledger are few enough to stay fast",
+    "totals": "the ledger's totals are those of its rows",
+}
+"""Everything that is looked at, and what is hoped for."""
+
+
+def check_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
+    """The configuration file and what it refers to."""
+    from tollbook import config
+
+    try:
+        settings = config.load(path)
+    except BadConfiguration as fault:
+        yield Check("configuration", "broken", str(fault), "repair the file")
+        return
+    yield Check("configuration", "ok", f"{path}, digest {settings.digest[:12]}")
+    yield _check_secrets(settings, path.parent, environ)
+    yield _check_vendor_keys(settings)
+
+
+def _check_secrets(settings: Settings, base: Path, environ: Mapping[str, str]) -> Check:
+    from tollbook import config
+
+    literal = [
+        f"{kind}.{owner}.keys.{key}"
+        for kind, owner, key, reference in config.references(settings)
+        if reference_of(reference) == "literal"
+    ]
+    if literal:
+        told = f"written in the file: {_some(literal)}"
+        return Check("secrets", "warning", told, "write env:NAME or file:/path instead")
+    try:
+        secrets = config.resolve(settings, base, environ)
+    except BadConfiguration as fault:
+        return Check("secrets", "warning", str(fault), "set them where `tollbook serve` runs")
+    short = [
+        f"tenants.{tenant}.keys.{key}"
+        for tenant, keys in secrets.tenants.items()
+        for key, secret in keys.items()
+        if len(secret) < SECRET_LENGTH
+    ]
+    if short:
+        return Check("secrets", "warning", f"short enough to guess: {_some(short)}", "use 24 random bytes or more")
+    return Check("secrets", "ok", "every secret can be had")
+
+
+def _check_vendor_keys(settings: Settings) -> Check:
+    problems = []
+    for vendor in settings.vendors.values():
+        for key in vendor.keys:
+            if key.id is None:
+                problems.append(f"{vendor.name}.{key.name} has no id")
+            if len(key.tenants) != 1 and len(settings.tenants) > 1:
+                problems.append(f"{vendor.name}.{key.name} serves several tenants")
+    if problems:
+        todo = "a bill speaks of key ids only: give each key its id, and each tenant a key of its own"
+        return Check("vendor_keys", "warning", _some(problems), todo)
+    return Check("vendor_keys", "ok", "each has its id and serves one tenant")
+
+
+def check_files(root: Path, settings: Settings | None) -> Iterator[Check]:
+    """The book's files, disk and signatures."""
+    from tollbook.journal.book import Book
+
+    try:
+        book = Book.open(root)
+        book.signer()
+    except Fault as fault:
+        yield Check("book", "broken", str(fault), "name the right directory, or restore it from a backup")
+        return
+    yield Check("book", "ok", f"{root}, {book.id}")
+    yield _check_permissions(root)
+    yield _check_filesystem(root)
+    yield _check_space(root, settings)
+    yield _check_age("checkpoint", book.checkpoints / "latest", CHECKPOINT_LIMIT_SECONDS, "run `tollbook serve`")
+    yield _check_anchor(settings)
+
+
+def _check_permissions(root: Path) -> Check:
+    open_ones = [
+        str(path.relative_to(root))
+        for path in (root, *root.rglob("*"))
+        if not path.is_symlink() and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+    if open_ones:
+        return Check("permissions", "warning", f"open to others: {_some(open_ones)}", f"do: chmod -R go= {root}")
+    return Check("permissions", "ok", "only the owner can read the book")
+
+
+def _check_filesystem(root: Path) -> Check:
+    kind = filesystem_of(root.resolve(), Path("/proc/mounts").read_text())
+    if kind in _FLEETING:
+        return Check("filesystem", "warning", f"{kind} {_FLEETING[kind]}", "move the book to a disk that stays")
+    return Check("filesystem", "ok", kind)
+
+
+def filesystem_of(path: Path, mounts: str) -> str:
+    """The kind of file system a path lies on, by the text of /proc/mounts."""
+    best, kind = "", "unknown"
+    for line in mounts.splitlines():
+        _, place, found, *_ = line.split(" ")
+        if path.is_relative_to(place) and len(place) >= len(best):
+            best, kind = place, found
+    return kind
+
+
+def _check_space(root: Path, settings: Settings | None) -> Check:
+    free = shutil.disk_usage(root).free
+    ballast = settings.journal.ballast * 2 * settings.gateway.workers if settings else 0
+    told = f"{free // MIB:,} MiB free"
+    if free < max(SPACE_LOW, 2 * ballast):
+        return Check("space", "warning", told, "make room: a full disk stops traffic")
+    return Check("space", "ok", told)
+
+
+def _check_age(name: str, path: Path, limit: int, todo: str) -> Check:
+    try:
+        age = int(time.time() - path.stat().st_mtime)
+    except FileNotFoundError:
+        return Check(name, "warning", f"{path} is not there", todo)
+    return Check(name, "ok" if age <= limit else "warning", f"{age:,} s old", None if age <= limit else todo)
+
+
+def _check_anchor(settings: Settings | None) -> Check:
+    if settings is None or settings.journal.anchor is None:
+        told = "none: whoever holds the signing key could write all history anew"
+        return Check("anchor", "warning", told, "set journal.anchor to a directory elsewhere")
+    latest = Path(settings.journal.anchor) / "latest"
+    return _check_age("anchor", latest, ANCHOR_LIMIT_SECONDS, "see that the anchor's directory can be written")
+
+
+def check_clock(last_recorded: int | None) -> Check:
+    """The clock against the kernel's own estimate of its error, and against the book's last entry."""
+    instant = now()
+    if last_recorded is not None and last_recorded > instant + CLOCK_LIMIT:
+        behind = (last_recorded - instant) // SECOND
+        return Check("clock", "broken", f"{behind:,} s behind the book's last entry", "set the clock right")
+    error = clock_error()
+    if error is None:
+        return Check("clock", "warning", "the kernel does not say whether it is synchronised", "run an NTP client")
+    if error > CLOCK_LIMIT:
+        return Check("clock", "warning", f"may be off by {error // SECOND:,} s or more", "run an NTP client")
+    return Check("clock", "ok", f"synchronised to {error / 1000:.1f} ms")
+
+
+class _Timex(ctypes.Structure):
+    """The head of Linux's `struct timex` (adjtimex(2)); the kernel writes at most 208 bytes."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+_TIME_ERROR: Final = 5
+"""What adjtimex returns for a clock that nothing synchronises."""
+
+
+def clock_error() -> int | None:
+    """The most the clock is off by the kernel's estimate, in microseconds; None when nothing synchronises it."""
+    timex = _Timex()
+    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) in (-1, _TIME_ERROR):
+        return None
+    return int(timex.maxerror)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,50 @@
+"""The ledger's part of `tollbook doctor`: can it be read, is it behind, is it fast, do its figures tie out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tollbook.cli.health import Check
+from tollbook.core.faults import BrokenPromise, Fault
+
+if TYPE_CHECKING:
+    from tollbook.ledger.reader import Reader
+
+LAG_LIMIT: Final = 20
+"""Heads the ledger may be behind: about ten seconds of a busy book."""
+
+
+def check_ledger(root: Path) -> tuple[list[Check], int | None]:
+    """The checks, and the instant of the last position, when there is one."""
+    from tollbook.ledger.reader import Reader, position_of
+
+    with Reader(root) as reader:
+        try:
+            position = reader.read(position_of)
+        except Fault as fault:
+            return [Check("ledger", "warning", str(fault), "start `tollbook serve`, or run `tollbook rebuild`")], None
+        there = Check("ledger", "ok", f"position {position.number}")
+        return [there, *_checks(root, reader, position.number)], position.recorded
+
+
+def _checks(root: Path, reader: "Reader", position: int) -> Iterator[Check]:
+    from tollbook.journal.heads import recover
+    from tollbook.ledger.housekeeping import figures
+    from tollbook.ledger.totals import check_totals
+
+    behind = recover(root).number - position
+    late = "start `tollbook serve`: it catches up by itself"
+    told = f"{behind:,} heads behind the journal"
+    yield Check("lag", "ok", told) if behind <= LAG_LIMIT else Check("lag", "warning", told, late)
+    found = reader.read(figures)
+    told = f"{found.snapshots:,} snapshots, {sum(found.files.values()):,} files"
+    try:
+        found.check()
+        yield Check("housekeeping", "ok", told)
+    except BrokenPromise as fault:
+        yield Check("housekeeping", "warning", str(fault), "start `tollbook serve`, or run `tollbook rebuild`")
+    try:
+        reader.read(check_totals)
+        yield Check("totals", "ok", "totals are those of the rows")
+    except BrokenPromise as fault:
+        yield Check("totals", "broken", str(fault), "run `tollbook rebuild`")

@@ -1,0 +1,29 @@
+"""`tollbook serve`: the gateway and its book, until stopped."""
+
+from functools import partial
+from pathlib import Path
+
+from tollbook.cli import screen
+from tollbook.cli.options import ConfigOption
+from tollbook.core.settings import Settings, recorded_form
+
+
+def serve(config: ConfigOption = None) -> None:
+    """Serve until SIGTERM or ^C; then let requests in flight end, close every lane, and leave."""
+    from tollbook import config as configuration
+    from tollbook.assembly import service
+
+    path = configuration.find_path(config)
+    settings = configuration.load(path)
+    configuration.resolve(settings, path.parent)
+    secret_of = partial(configuration.secret_of, base=path.parent)
+    service.serve(settings, secret_of, recorded_form(settings), partial(_say_where, settings, path))
+
+
+def _say_where(settings: Settings, path: Path, address: str) -> None:
+    console = screen.console(stderr=True)
+    console.print(
+        f"serving on http://{screen.escape(address)} by {screen.escape(path)}; book {screen.escape(settings.book)}"
+    )
+    if settings.journal.sync == "off":
+        console.print("journal.sync is off: entries are lost when power fails", style="yellow")

@@ -1,0 +1,58 @@
+"""`tollbook trace`: the whole story of one request."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tollbook.cli import screen
+from tollbook.cli.names import names_of
+from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root
+from tollbook.cli.story import show_story
+from tollbook.core.faults import BadInput
+from tollbook.core.identity import is_request_id
+
+Document = dict[str, Any]
+
+
+def trace(
+    request: Annotated[str, typer.Argument(metavar="ID", help="A request id, or the beginning of one.")],
+    tenant_view: Annotated[
+        bool, typer.Option("--tenant-view", help="As the tenant sees it: its own amounts, no vendor keys or prices.")
+    ] = False,
+    config: ConfigOption = None,
+    book: BookOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell one request in time order: who, which route and why, which tokens, which price, how we know."""
+    from tollbook.ledger import trace as tracing
+
+    root = book_root(config, book)
+    view = tracing.TENANT if tenant_view else tracing.OPERATOR
+    document = tracing.trace(root, _whole_id(root, request), view=view)
+    if json:
+        screen.print_json(document)
+    else:
+        screen.console().print(show_story(with_names(root, document)))
+
+
+def with_names(root: Path, document: Document) -> Document:
+    """A trace with people's names in place of their digests, for a screen."""
+    request = document["request"]
+    names = names_of(root, [request["user"], request["client_request_id"], *(request["tags"] or {}).values()])
+    tags = {name: names.get(value, value) for name, value in (request["tags"] or {}).items()}
+    shown = {name: names.get(request[name], request[name]) for name in ("user", "client_request_id")}
+    return {**document, "request": {**request, **shown, "tags": tags}}
+
+
+def _whole_id(root: Path, text: str) -> str:
+    """The request id that a beginning stands for. Raises BadInput when it is the beginning of several or of none."""
+    if is_request_id(text.lower()):
+        return text
+    from tollbook.ledger.find import find
+
+    found = {hit["request_id"] for hit in find(root, text)["hits"] if hit["what"] == "request"}
+    if len(found) == 1:
+        return str(found.pop())
+    told = "several requests begin so" if found else "no request begins so"
+    raise BadInput(f"{text!r} is not a request id: {told}; `tollbook find` takes any other id, number or amount")

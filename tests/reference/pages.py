@@ -1,0 +1,226 @@
+"""The generated pages of docs/reference, each made from the code that it describes."""
+
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec.inspect as inspect
+import typer
+import typer.main
+
+from tollbook.cli import exits, health
+from tollbook.cli.main import app
+from tollbook.config.reader import allowed, default_of, is_derived, unwrap
+from tollbook.core import faults, usage, vocabulary
+from tollbook.core.settings import Settings
+from tollbook.gateway.refusal import REFUSALS
+from tollbook.journal import entry
+from tollbook.journal.finding import FINDINGS
+from tollbook.ledger.schema import TABLES
+
+REFERENCE: Final = pathlib.Path(__file__).parent.parent.parent / "docs" / "reference"
+_NOTE: Final = "<!-- Made from the code by `make reference`; do not edit. -->\n"
+
+_LISTS: Final = {
+    "OUTCOMES": "outcomes",
+    "BASES": "bases",
+    "BEARERS": "bearers",
+    "ATTEMPT_REASONS": "reasons of attempts",
+    "NEXT_ACTIONS": "what was done next",
+    "MATURITIES": "maturities",
+    "SOURCES": "sources",
+    "CLIENT_ENDS": "ends of clients",
+    "ENDPOINTS": "endpoints",
+    "DIMENSIONS": "dimensions",
+}
+
+
+def settings_page() -> str:
+    """Every setting: place, default, what is allowed, what it does."""
+    lines = [
+        "# Settings",
+        "",
+        _NOTE,
+        "`tollbook.yaml` is found by `--config`, else `$TOLLBOOK_CONFIG`, else in the working directory. Unknown",
+        "names are errors; all errors are told at once, each with its line. Durations and sizes carry their unit.",
+        "",
+        "| setting | default | allowed | meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(row)} |" for row in setting_rows(inspect.type_info(Settings), "")]
+    return "\n".join(lines) + "\n"
+
+
+def setting_rows(kind: inspect.Type, place: str) -> Iterator[tuple[str, str, str, str]]:
+    """One row per setting below a place; sections and lists are walked into."""
+    assert isinstance(kind, inspect.StructType)
+    for field in kind.fields:
+        if is_derived(field):
+            continue
+        inner, remarks = unwrap(field.type)
+        name = f"{place}{field.encode_name}"
+        if isinstance(inner, inspect.StructType):
+            yield from setting_rows(inner, f"{name}.")
+            continue
+        default = "required" if field.required else _code(_default(field, remarks))
+        yield f"`{name}`", default, _cell(allowed(field.type)), _cell(remarks.get("description", ""))
+        part, below = _parts(inner)
+        if isinstance(part, inspect.StructType):
+            yield from setting_rows(part, f"{name}{below}")
+
+
+def _parts(kind: inspect.Type) -> tuple[inspect.Type | None, str]:
+    if isinstance(kind, inspect.DictType):
+        return unwrap(kind.value_type)[0], ".NAME."
+    if isinstance(kind, inspect.VarTupleType):
+        return unwrap(kind.item_type)[0], "[]."
+    return None, ""
+
+
+def _default(field: inspect.Field, remarks: Mapping[str, Any]) -> str:
+    value = default_of(field)
+    if value is None or value in ("", (), {}):
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if remarks.get("unit") == "duration":
+        return f"{value:g}s" if value >= 1 else f"{value * 1000:g}ms"
+    if remarks.get("unit") == "size":
+        return f"{value // (1024 * 1024)} MiB"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def cli_page() -> str:
+    """Every command with its usage and options."""
+    lines = [
+        "# Command line",
+        "",
+        _NOTE,
+        "Every command that reads takes `--json`; the schemas are in [schemas/](schemas/).",
+        "",
+    ]
+    for path, command in commands():
+        context = typer.Context(command, info_name=path)
+        lines += [
+            f"## {path}",
+            "",
+            _text(command.help),
+            "",
+            f"    {command.get_usage(context).removeprefix('Usage: ')}",
+            "",
+        ]
+        lines += ["| option | meaning |", "|---|---|"]
+        for parameter in command.params:
+            record = parameter.get_help_record(context)
+            if record is not None and record[0] != "--help":
+                lines.append(f"| `{_cell(record[0])}` | {_cell(' '.join(record[1].split()))} |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command that can be run, by its whole name."""
+
+    def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if hasattr(command, "commands"):
+            for name, below in command.commands.items():
+                yield from walk(below, f"{path} {name}")
+        else:
+            yield path, command
+
+    yield from walk(typer.main.get_command(app), "tollbook")
+
+
+def entries_page() -> str:
+    """Every kind of entry and the members of every payload."""
+    lines = ["# Entries of the journal", "", _NOTE, _text(entry.__doc__), "", "| kind | says |", "|---|---|"]
+    lines += [f"| `{kind}` | {_cell(meaning)} |" for kind, meaning in entry.KINDS.items()]
+    lines += ["", "## Payloads", ""]
+    for name, struct in sorted(vars(entry).items()):
+        if isinstance(struct, type) and issubclass(struct, entry.Struct) and struct is not entry.Struct:
+            members = ", ".join(f"`{member}`" for member in struct.__struct_encode_fields__)
+            lines += [f"### {name}", "", _text(struct.__doc__ if struct.__doc__ else "") or "", "", members, ""]
+    lines += ["## What `tollbook verify` can find", "", "| finding | meaning |", "|---|---|"]
+    lines += [f"| `{code}` | {_cell(meaning)} |" for code, meaning in FINDINGS.items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def vocabulary_page() -> str:
+    """Every closed list of words."""
+    lines = ["# Vocabulary", "", _NOTE, "Closed lists: a word is never renamed, and a new one is added at the end.", ""]
+    for constant, title in _LISTS.items():
+        lines += [f"## {title.capitalize()}", "", _text(_meaning_of(constant)), ""]
+        lines += [", ".join(f"`{word}`" for word in getattr(vocabulary, constant)), ""]
+    lines += ["## Usage classes", "", _text(usage.__doc__), ""]
+    for title, words in (("tokens", usage.TOKEN_CLASSES), ("counters", usage.COUNTERS)):
+        lines += [f"{title.capitalize()}: " + ", ".join(f"`{word}`" for word in words), ""]
+    suffixes = ", ".join(f"`.{word}`" for word in usage.MODALITIES)
+    lines += [f"A class of tokens takes a suffix for what is not text: {suffixes}."]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _meaning_of(constant: str) -> str:
+    """The string that stands below a constant in the source."""
+    source = pathlib.Path(vocabulary.__file__).read_text()
+    _, _, rest = source.partition(f"\n{constant}: Final")
+    _, _, text = rest.partition('"""')
+    return text.partition('"""')[0]
+
+
+def exit_codes_page() -> str:
+    """Exit codes, fault codes, error codes of the gateway, checks of doctor."""
+    lines = ["# Exit codes and error codes", "", _NOTE, "## Exit codes", "", "| code | meaning |", "|---|---|"]
+    lines += [f"| {code} | {_cell(meaning)} |" for code, meaning in exits.MEANINGS.items()]
+    lines += ["", "## Error codes of the gateway", ""]
+    lines += ["In the client's own wire format, with the request's id. A code is never renamed.", ""]
+    lines += ["| code | status and meaning |", "|---|---|"]
+    lines += [f"| `{code}` | {_cell(meaning)} |" for code, meaning in REFUSALS.items()]
+    lines += ["", "## Faults", "", "```", _text(faults.__doc__, keep=True), "```", ""]
+    lines += ["## What `tollbook doctor` looks at", "", "| check | hoped for |", "|---|---|"]
+    lines += [f"| `{name}` | {_cell(meaning)} |" for name, meaning in health.CHECKS.items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def tables_page() -> str:
+    """Every table of the ledger and its columns."""
+    lines = [
+        "# Tables of the ledger",
+        "",
+        _NOTE,
+        "DuckLake tables; amounts are exact decimals, instants UTC to the microsecond.",
+        "",
+    ]
+    for table in TABLES:
+        lines += [
+            f"## {table.name}",
+            "",
+            f"{table.meaning}; ordered by {', '.join(f'`{name}`' for name in table.key)}.",
+            "",
+        ]
+        lines += ["| column | type | meaning |", "|---|---|---|"]
+        lines += [f"| `{column.name}` | {column.type} | {_cell(column.meaning)} |" for column in table.columns]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "entries.md": entries_page,
+    "vocabulary.md": vocabulary_page,
+    "exit-codes.md": exit_codes_page,
+    "tables.md": tables_page,
+}
+
+
+def _text(text: str | None, *, keep: bool = False) -> str:
+    cleaned = (text or "").strip().replace("\f", "")
+    return cleaned if keep else "\n".join(line.strip() for line in cleaned.splitlines())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").strip()
+
+
+def _code(text: str) -> str:
+    return text if text == "none" else f"`{text}`"
