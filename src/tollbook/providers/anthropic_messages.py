@@ -211,6 +211,14 @@ class AnthropicMessages:
         }
     )
     billing_fields: frozenset[str] = frozenset({"billing_policy"})
+    object_fields: tuple[str, ...] = (
+        "container",
+        "container.id",
+        "container.skills.skill_id",
+        "messages.content.file_id",
+        "messages.content.source.file_id",
+        "thread.previous_message_id",
+    )
     # Never anthropic-user-profile-id: it bills another organisation.
     request_headers: frozenset[bytes] = frozenset(
         {b"accept", b"anthropic-beta", b"anthropic-version", b"content-type", b"user-agent"}
@@ -274,7 +282,7 @@ class AnthropicMessages:
 
 
 def _has_server_tools(tools: bytes | None) -> bool:
-    """Whether the vendor runs a tool itself; those of the client have no type, or the type `custom`."""
+    """Whether a tool has a type of the vendor's: it may run there and add what it found to the input."""
     listed = read_value(tools)
     return isinstance(listed, list) and any(
         isinstance(tool, dict) and tool.get("type") not in (None, "custom") for tool in listed

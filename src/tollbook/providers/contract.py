@@ -111,6 +111,8 @@ class Adapter(Protocol):
     """Top-level members that decide model, price or who is billed, beside `model` itself."""
     billing_fields: frozenset[str]
     """Top-level members that select who is billed; `prepare` refuses a body that has one."""
+    object_fields: tuple[str, ...]
+    """Members that name something the vendor keeps (a file, a container), as dotted paths; lists are passed through."""
     request_headers: frozenset[bytes]
     """Lower-case names of client headers that are passed to the vendor; all others are dropped."""
     vendor_request_id_headers: tuple[bytes, ...]

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tollbook.providers.answer import error_word, flag, keep_raw, read_error, word
-from tollbook.providers.body import UNREADABLE, Splice, present, read_value, replace_model, scan, splice
+from tollbook.providers.body import UNREADABLE, Splice, present, replace_model, scan, splice
 from tollbook.providers.contract import Estimate, Prepared, Reading
 from tollbook.providers.estimate import Prompt, estimate_usage, output_limit
 from tollbook.providers.openai_usage import decompose
@@ -75,9 +75,12 @@ _decode_completion: Final = msgspec.json.Decoder(_Completion).decode
 _decode_messages: Final = msgspec.json.Decoder(_Messages).decode
 
 
-def _read_loosely(data: bytes) -> _Chunk:
-    """A chunk whose choices have an unknown shape: one choice that says nothing stands for them."""
-    chunk = _decode_loose_chunk(data)
+def _read_loosely(data: bytes) -> _Chunk | None:
+    """A chunk whose choices have an unknown shape: one choice that says nothing stands for them. None: no object."""
+    try:
+        chunk = _decode_loose_chunk(data)
+    except UNREADABLE:
+        return None
     chunk.choices = [_Choice()] if chunk.choices else None
     return chunk
 
@@ -152,11 +155,12 @@ class ChatReader(EventReader):
     def _take(self, data: bytes, name: bytes = b"") -> bool:
         try:
             chunk = _decode_chunk(data)
-        except msgspec.ValidationError:
-            chunk = _read_loosely(data)
-        except UNREADABLE:
-            self._take_other(data)
-            return False
+        except UNREADABLE as fault:
+            loose = _read_loosely(data) if isinstance(fault, msgspec.ValidationError) else None
+            if loose is None:
+                self._take_other(data)
+                return False
+            chunk = loose
         naming = self._model is None
         for choice in chunk.choices or ():
             delta = choice.delta
@@ -215,6 +219,7 @@ class OpenAIChat:
         }
     )
     billing_fields: frozenset[str] = frozenset()
+    object_fields: tuple[str, ...] = ("messages.audio.id", "messages.content.file.file_id")
     # Never openai-organization and openai-project: they select who is billed.
     request_headers: frozenset[bytes] = frozenset({b"accept", b"content-type", b"openai-beta", b"user-agent"})
     vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id", b"apim-request-id")
@@ -307,7 +312,7 @@ def _ask_for_usage(members: dict[str, bytes], spans: dict[str, tuple[int, int]])
     asked = options.values.get("include_usage")
     if asked is None:
         return Splice(start + 1, start + 1, b'"include_usage":true' + (b"," if options.values else b""))
-    if read_value(asked) not in (False, None):
+    if asked not in (b"false", b"null"):
         return None
     inner_start, inner_end = options.spans["include_usage"]
     return Splice(start + inner_start, start + inner_end, b"true")
