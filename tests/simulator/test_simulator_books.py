@@ -21,16 +21,17 @@ def wait_for_bills(simulator: Simulator, count: int) -> None:
         time.sleep(0.01)
 
 
+def streaming_request(text: str) -> bytes:
+    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "stream": True}).encode()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-sim-a\r\n"
+    return head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
 def leave_after(simulator: Simulator, text: str, received: bytes) -> None:
     """Ask for a stream, read until some bytes have come, and hang up."""
-    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "stream": True}).encode()
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-sim-a\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
-    )
     address = urlsplit(simulator.url)
     with socket.create_connection((address.hostname, address.port), 5) as connection:
-        connection.sendall(head.encode() + body)
+        connection.sendall(streaming_request(text))
         seen = b""
         while received not in seen:
             seen += connection.recv(65536)
@@ -77,16 +78,39 @@ def test_a_client_that_leaves_is_billed_by_the_vendors_rule(rule: Any, output: i
         assert completion == output if rule == "whole" else completion <= 20
 
 
+@pytest.mark.parametrize("fault", ["cut", "cut_fin", "clean_end", "error_event"])
 @pytest.mark.parametrize("vendor", ["openai", "anthropic"])
-def test_a_cut_stream_is_billed_by_the_vendors_rule(ask: Any, vendor: str) -> None:
+def test_a_cut_stream_is_billed_by_the_vendors_rule(ask: Any, vendor: str, fault: str) -> None:
     """A stream the vendor itself cuts after three tokens: the whole answer, or those three."""
     outputs = []
     for rule in ("whole", "generated"):
         with Simulator(settings=Settings(abort_billing=rule, chunk_tokens=1)) as simulator:  # type: ignore[arg-type]
-            ask("[[sim output=10 fault=cut after=3]]", vendor=vendor, stream=True, to=simulator)
+            ask(f"[[sim output=10 fault={fault} after=3]]", vendor=vendor, stream=True, to=simulator)
             (billed,) = simulator.books.billed
+            assert not billed.complete
             outputs.append(billed.usage.get("completion_tokens", billed.usage.get("output_tokens")))
     assert outputs == [10, 3]
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_generation_waits_for_a_client_that_does_not_read(reads: bool) -> None:
+    """Eleven megabytes at full speed into a small buffer: generation stops, is billed so far when the client leaves,
+    and goes on when it reads."""
+    settings = Settings(abort_billing="generated", chunk_tokens=20_000, chunk_ms=1)
+    with Simulator(settings=settings) as simulator, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        address = urlsplit(simulator.url)
+        connection.connect((address.hostname, address.port))
+        connection.sendall(streaming_request("[[sim output=2000000]]"))
+        time.sleep(0.4)
+        assert simulator.books.billed == []
+        tail = b""
+        while reads and not tail.endswith(b"0\r\n\r\n"):
+            tail = tail[-100:] + connection.recv(2**20)
+        connection.close()
+        wait_for_bills(simulator, 1)
+        (billed,) = simulator.books.billed
+        assert billed.complete is reads is (billed.usage["completion_tokens"] == 2_000_000)
 
 
 def test_every_abandoned_stream_is_billed_once(simulator: Simulator) -> None:

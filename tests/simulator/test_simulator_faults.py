@@ -101,12 +101,13 @@ def test_the_first_byte_can_be_slow(ask: Any, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["fault=slow_chunks ms=30", "chunk_ms=30"])
-def test_chunks_can_be_slow(ask: Any, command: str) -> None:
-    """Ten content chunks of 30 ms each take 0.3 s, and all arrive."""
+def test_chunks_can_be_slow(ask: Any, simulator: Simulator, command: str) -> None:
+    """Ten content chunks of 30 ms each take 0.3 s, all arrive, and the answer is billed as complete."""
     start = time.monotonic()
     answer = ask(f"[[sim {CHUNKS} {command}]]", stream=True)
     assert contents(answer.events) == 10 and answer.events[-1] == "[DONE]"
     assert time.monotonic() - start >= 0.3
+    assert [billed.complete for billed in simulator.books.billed] == [True]
 
 
 @pytest.mark.parametrize("vendor", ["openai", "anthropic"])

@@ -5,9 +5,11 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import ssl
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tollbook.core.faults import BadInput
 from tollbook.simulator import Simulator, read_books
 
 BODY = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "[[sim output=3]]"}]}).encode()
@@ -43,6 +46,35 @@ def test_requests_may_come_in_a_pipeline_or_byte_by_byte(exchange: Any, simulato
     ids = [part.split(b'"')[0] for part in answer.data.split(b'"id":"')[1:]]
     assert answer.end == "fin" and answer.data.count(b"HTTP/1.1 200 OK") == 3
     assert ids == [line.response_id.encode() for line in simulator.books.billed]
+
+
+def test_no_connection_outlives_the_simulator() -> None:
+    """Stopping ends idle connections and those that wait for an answer, and frees the address."""
+    with Simulator([{"do": "accept_then_timeout"}]) as simulator:
+        address = simulator.url.removeprefix("http://").split(":")
+        idle, waiting = (socket.create_connection((address[0], int(address[1])), 5) for _ in range(2))
+        waiting.sendall(HEAD + b"\r\n" + BODY)
+        while not simulator.books.billed:
+            time.sleep(0.01)
+    assert idle.recv(1) == waiting.recv(1) == b""
+    with Simulator(listen=":".join(address)):
+        pass
+
+
+def test_a_kept_connection_can_be_closed_without_notice(exchange: Any, simulator: Simulator) -> None:
+    """`close_after`: a complete answer that promises nothing, then the end; the next request on it is lost."""
+    simulator.install([{"do": "close_after"}])
+    answer = exchange(simulator.url, HEAD + b"\r\n" + BODY)
+    assert answer.end == "fin" and answer.json["usage"] and "connection" not in answer.headers
+    assert simulator.books.billed[0].complete
+
+
+def test_an_address_that_is_none_is_refused(simulator: Simulator) -> None:
+    """A wrong address and one that is taken raise where the simulator is started."""
+    with pytest.raises(BadInput, match="not host:port"), Simulator(listen="here"):
+        pass
+    with pytest.raises(OSError), Simulator(listen=simulator.url.removeprefix("http://")):
+        pass
 
 
 def test_http_1_0_gets_a_stream_that_ends_with_the_connection(exchange: Any, simulator: Simulator) -> None:
@@ -70,7 +102,19 @@ def test_what_is_not_http_is_refused(exchange: Any, simulator: Simulator, data: 
     assert fetch(simulator.url + "/simulator/rules") == {"rules": []}
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model":3}', b"\xff\xfe", b'{"model":"gpt-4o","messages":null}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"model":3}',
+        b"\xff\xfe",
+        b"[" * 10**6,
+        b'{"x":' * 10**6,
+        b'{"model":"gpt-4o","messages":null}',
+    ],
+)
 def test_bodies_that_cannot_be_read_are_refused(exchange: Any, simulator: Simulator, body: bytes) -> None:
     """A 400 in the vendor's shape that says why."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer sk-sim-a\r\nconnection: close\r\n"

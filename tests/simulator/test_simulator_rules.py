@@ -54,6 +54,8 @@ def test_an_installed_rule_counts_all_requests(ask: Any, simulator: Simulator) -
     """`times: 2` of an installed rule: the first two requests of anybody, then no more; `reset` starts again."""
     simulator.install([{"do": 429, "times": 2}])
     assert [ask(text).status for text in ("a", "b", "c")] == [429, 429, 200]
+    simulator.install([{"do": 429, "times": 2}])
+    assert ask("a").status == 429
     simulator.reset()
     assert ask("a").status == 200 and len(simulator.books.received) == 1
 

@@ -66,7 +66,7 @@ async def _serve(options: argparse.Namespace) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
     await stop.wait()
-    await server.stop()
+    server.stop()
 
 
 if __name__ == "__main__":

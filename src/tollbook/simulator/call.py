@@ -1,8 +1,12 @@
 """One HTTP request to the vendor, as it arrived."""
 
+import re
 import zlib
+from typing import Final
 
 from msgspec import Struct
+
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
 
 
 class Call(Struct):
@@ -41,10 +45,10 @@ class Call(Struct):
     def attempt(self) -> int:
         """The attempt's number: the end of the attempt id, else one more than an SDK's retry count."""
         number = (self.attempt_id or "").rpartition(".")[2]
-        if number.isdecimal():
+        if _COUNT.fullmatch(number):
             return int(number)
         retries = self.header(b"x-stainless-retry-count") or ""
-        return int(retries) + 1 if retries.isdecimal() else 1
+        return int(retries) + 1 if _COUNT.fullmatch(retries) else 1
 
     @property
     def checksum(self) -> int:

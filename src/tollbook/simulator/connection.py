@@ -26,9 +26,8 @@ _RESET_DELAY: Final = 0.01
 class Connection(asyncio.Protocol):
     """Serves the requests of one connection, one after the other."""
 
-    def __init__(self, service: Service, connections: set["Connection"]) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -49,12 +48,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._connections.add(self)
         if not self._service.connect():
             self._reset()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._reply is not None:
@@ -83,10 +80,6 @@ class Connection(asyncio.Protocol):
         if self._due and self._reply is not None:
             self._due = False
             self._step(self._reply)
-
-    def close(self) -> None:
-        """End the connection at once."""
-        self._transport.abort()
 
     # httptools
 

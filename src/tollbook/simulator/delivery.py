@@ -81,6 +81,8 @@ def answer_reply(
         reply.ending = Ending.RESET
         reply.generated = 0 if stream else total
         reply.whole = False
+    if "close_after" in faults and reply.ending is Ending.KEEP:
+        reply.ending = Ending.CLOSE
     reply.first_byte_ms = first_byte_ms
     reply.chunk_ms = chunk_ms
     reply.one_by_one = "tiny" in faults

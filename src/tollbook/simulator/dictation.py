@@ -25,7 +25,7 @@ _WHEN_NAMES: Final = ("vendor", "model", "attempt", "stream")
 _RULE_NAMES: Final = ("times", "probability", "after", "ms", "retry_after", "served", "tokens", "billed")
 _COMMAND: Final = re.compile(r"\[\[sim\s([^\]]*)\]\]")
 _SEPARATOR: Final = re.compile(r"[\s,]+")
-_MOST: Final = 100_000_000
+_MOST: Final = 10_000_000
 
 
 class Dictation(Struct):

@@ -38,7 +38,7 @@ class Job(Struct):
         if self.settled:
             return
         self.settled = True
-        tokens = answer.tokens if complete or self.bill_whole else answer.tokens.generated(generated)
+        tokens = answer.tokens if self.bill_whole else answer.tokens.generated(generated)
         self.books.bill(
             Billed(
                 instant=format_instant(self.clock()),

@@ -75,7 +75,7 @@ def read_question(body: bytes) -> Question:
         question = _DECODER.decode(body)
     except msgspec.ValidationError as error:
         raise BadInput(f"Invalid request: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"We could not parse the JSON body of your request. ({error})") from None
     if not question.messages:
         raise BadInput("messages: at least one message is required")

@@ -42,6 +42,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "cut_fin": Fault("connection closed in the middle of the answer, the HTTP message incomplete", ("after",)),
     "clean_end": Fault("a stream ends as a complete HTTP message without its terminal event", ("after",)),
     "error_event": Fault("an error event inside a 200 stream, then its end", ("after",)),
+    "close_after": Fault("the connection is closed after a complete answer, without notice"),
     "slow_first_byte": Fault("the first byte waits", ("ms",)),
     "slow_chunks": Fault("each further chunk waits", ("ms",)),
     "tiny": Fault("the body is written one byte at a time"),

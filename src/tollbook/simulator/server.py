@@ -41,7 +41,6 @@ class Server:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self, listen: str, tls: tuple[pathlib.Path, pathlib.Path] | None = None) -> Address:
@@ -53,17 +52,14 @@ class Server:
             context.load_cert_chain(*tls)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self._service, self._connections), host, port, ssl=context, backlog=_BACKLOG
+            lambda: Connection(self._service), host, port, ssl=context, backlog=_BACKLOG
         )
         return Address(host, self._server.sockets[0].getsockname()[1], tls is not None)
 
-    async def stop(self) -> None:
-        """Stop listening and end every connection at once."""
+    def stop(self) -> None:
+        """Stop listening. Connections end with the event loop."""
         if self._server is not None:
             self._server.close()
-        for connection in list(self._connections):
-            connection.close()
-        await asyncio.sleep(0)
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
@@ -123,7 +119,10 @@ class Simulator:
         self._call(self.books.clear)
 
     def start(self) -> Self:
-        """Listen; returns when connections are accepted. Raises OSError when the address cannot be had."""
+        """Listen; returns when connections are accepted.
+
+        Raises BadInput when the address is none, OSError when it cannot be had.
+        """
         self._thread = threading.Thread(target=self._run, name="tollbook-simulator", daemon=True)
         self._thread.start()
         self._started.result()
@@ -157,12 +156,12 @@ class Simulator:
         server = Server(self._service)
         try:
             address = await server.start(self._listen, self._tls)
-        except OSError as error:
+        except (OSError, BadInput) as error:
             self._started.set_exception(error)
             return
         self._started.set_result(address)
         await self._stop.wait()
-        await server.stop()
+        server.stop()
 
     def _call(self, act: Callable[[], None]) -> None:
         """Do something in the simulator's thread, and wait until it is done."""
