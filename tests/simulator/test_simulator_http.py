@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from http.client import IncompleteRead
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -46,6 +47,23 @@ def test_requests_may_come_in_a_pipeline_or_byte_by_byte(exchange: Any, simulato
     ids = [part.split(b'"')[0] for part in answer.data.split(b'"id":"')[1:]]
     assert answer.end == "fin" and answer.data.count(b"HTTP/1.1 200 OK") == 3
     assert ids == [line.response_id.encode() for line in simulator.books.billed]
+
+
+def test_a_request_waits_for_the_answer_before_it(simulator: Simulator) -> None:
+    """A second request that arrives while the first is slow is received at once and answered after it."""
+    slow = BODY.replace(b"output=3", b"output=3 first_byte_ms=300")
+    head = HEAD.replace(str(len(BODY)).encode(), str(len(slow)).encode())
+    address = urlsplit(simulator.url)
+    with socket.create_connection((address.hostname, address.port), 5) as connection:
+        connection.sendall(head + b"\r\n" + slow)
+        while not simulator.books.received:
+            time.sleep(0.01)
+        connection.sendall(HEAD + b"connection: close\r\n\r\n" + BODY)
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    ids = [part.split(b'"')[0] for part in answers.split(b'"id":"')[1:]]
+    billed = sorted(simulator.books.billed, key=lambda line: line.instant)
+    assert ids == [line.response_id.encode() for line in billed]
+    assert [line.vendor_request_id for line in billed] == [line.vendor_request_id for line in simulator.books.received]
 
 
 def test_no_connection_outlives_the_simulator() -> None:
