@@ -20,9 +20,9 @@ LONGEST: Final = 256
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console without markup, emoji or guessed highlights; as wide as the terminal, or 120 when there is none."""
+    """A console without markup, emoji or guessed highlights; as wide as the terminal, else 160 columns."""
     made = Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
-    return made if made.is_terminal else Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=120)
+    return made if made.is_terminal else Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=160)
 
 
 def print_json(document: Mapping[str, Any]) -> None:

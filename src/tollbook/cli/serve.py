@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tollbook.cli import screen
 from tollbook.cli.options import ConfigOption
-from tollbook.core.settings import Settings, recorded_form
+from tollbook.core.settings import Settings
 
 
 def serve(config: ConfigOption = None) -> None:
@@ -15,9 +15,8 @@ def serve(config: ConfigOption = None) -> None:
 
     path = configuration.find_path(config)
     settings = configuration.load(path)
-    configuration.resolve(settings, path.parent)
-    secret_of = partial(configuration.secret_of, base=path.parent)
-    service.serve(settings, secret_of, recorded_form(settings), partial(_say_where, settings, path))
+    secrets = configuration.resolve(settings, path.parent)
+    service.serve(settings, secrets, partial(_say_where, settings, path))
 
 
 def _say_where(settings: Settings, path: Path, address: str) -> None:

@@ -12,17 +12,12 @@ from tollbook.cli.story import show_provenance
 
 Document = dict[str, Any]
 
-_TokenColumn = tuple[str, str, tuple[str, ...]]
-
-_GROUPED: Final[tuple[_TokenColumn, ...]] = (
-    ("input", "input", ()),
-    ("cache read", "input_cache_read", ()),
-    ("cache write", "input_cache_write", ("_5m", "_30m", "_1h", "_12h")),
-    ("output", "output", ()),
-    ("reasoning", "output_reasoning", ()),
+_TOKENS: Final = (
+    ("input", ("input",)),
+    ("of it cached", ("input_cache_read",)),
+    ("output", ("output",)),
 )
-"""Columns of tokens: title, class, suffixes of further classes in the same column. Other classes are in the JSON."""
-
+"""Columns of tokens: title, and how the classes begin that it sums. Every class by itself is in the JSON form."""
 
 _MISSING: Final = ("unpriced", "unsettled", "unreported")
 """Counts of attempts whose money is not, or not wholly, in the amounts."""
@@ -31,36 +26,40 @@ _MISSING: Final = ("unpriced", "unsettled", "unreported")
 def show_report(report: Document, by: list[str]) -> RenderableType:
     """The whole screen of a report, in the shape of `docs/reference/schemas/report.json`."""
     rows, total = report["rows"], report["total"]
-    titles = [group for group in _GROUPED if any(_tokens(row, group) is not None for row in rows)]
+    missing = [name for name in _MISSING if total[name]]
     currencies = sorted({currency for row in [*rows, total] for currency in row["amounts"]}) or ["USD"]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in by:
-        table.add_column(screen.escape(name), overflow="fold")
-    for title in ("requests", "attempts", *(title for title, _, _ in titles), *currencies, *_MISSING):
+        table.add_column(screen.escape(name), overflow="fold", min_width=6)
+    for title in ("requests", "attempts", *(title for title, _ in _TOKENS), *currencies, *missing):
         table.add_column(screen.escape(title, 20), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(screen.words(row["dimensions"][name]) for name in by), *_figures(row, titles, currencies))
+        table.add_row(*(_dimension(row["dimensions"][name]) for name in by), *_figures(row, currencies, missing))
     table.add_section()
     label = [Text("total"), *(Text() for _ in by[1:])] if by else []
-    table.add_row(*label, *_figures(total, titles, currencies), style="bold")
+    table.add_row(*label, *_figures(total, currencies, missing), style="bold")
     notes = [show_provenance(report["provenance"])]
-    if missing := [f"{total[name]:,} {name}" for name in _MISSING if total[name]]:
-        told = f"amounts leave out attempts whose cost is not known: {', '.join(missing)}"
-        notes.insert(0, Text(told, style="yellow"))
+    if missing:
+        told = ", ".join(f"{total[name]:,} {name}" for name in missing)
+        notes.insert(0, Text(f"amounts leave out attempts whose cost is not known: {told}", style="yellow"))
     return Group(table, Text(), *notes)
 
 
-def _figures(row: Document, titles: list[_TokenColumn], currencies: list[str]) -> Iterator[Text]:
+def _dimension(value: str | bool | None) -> Text:
+    """A dimension's value; `-` where a request had none, or went nowhere."""
+    return Text("-", style="dim") if value is None else screen.words(value)
+
+
+def _figures(row: Document, currencies: list[str], missing: list[str]) -> Iterator[Text]:
     yield screen.number(row["requests"])
     yield screen.number(row["attempts"])
-    for group in titles:
-        quantity = _tokens(row, group)
-        yield Text("-", style="dim") if quantity is None else screen.number(quantity)
+    for _, beginnings in _TOKENS:
+        found = [quantity for name, quantity in row["usage"].items() if name.startswith(beginnings)]
+        yield screen.number(sum(found)) if found else Text("-", style="dim")
     for currency in currencies:
         yield _amount(row, currency)
-    for name in _MISSING:
-        count = row[name]
-        yield Text(f"{count:,}", style="yellow" if count else "dim")
+    for name in missing:
+        yield Text(f"{row[name]:,}", style="yellow" if row[name] else "dim")
 
 
 def _amount(row: Document, currency: str) -> Text:
@@ -69,11 +68,3 @@ def _amount(row: Document, currency: str) -> Text:
         return screen.money(row["amounts"][currency], currency)
     nothing_bought = row["amounts"] or not row["attempts"]
     return Text("-", style="dim") if nothing_bought else screen.money(None)
-
-
-def _tokens(row: Document, group: _TokenColumn) -> int | None:
-    """The tokens of a column, text and other modalities together; None when no class of it was reported."""
-    _, base, suffixes = group
-    names = {base, *(base + suffix for suffix in suffixes)}
-    found = [quantity for name, quantity in row["usage"].items() if name.partition(".")[0] in names]
-    return sum(found) if found else None
