@@ -281,10 +281,9 @@ class PersonalDirectory:
             for draft in inbox.glob("*.tmp"):
                 draft.unlink()
             files = sorted(inbox.glob("*.jsonl"))
-        erased, new = self._erased.digests(), 0
+        erased = self._erased.digests()
+        new = self._insert(person for file in files for person in _people(file) if person["digest"] not in erased)
         for file in files:
-            people = [person for person in _people(file) if person["digest"] not in erased]
-            new += self._insert(people)
             file.unlink()
         return new
 
@@ -362,10 +361,10 @@ class PersonalDirectory:
     def _rows(self, query: str, parameters: list[str]) -> list[tuple[str, str]]:
         return self._writable.execute(query, parameters).fetchall()
 
-    def _insert(self, people: list[dict[str, str | int]]) -> int:
+    def _insert(self, people: Iterable[dict[str, str | int]]) -> int:
         statement = "INSERT OR IGNORE INTO people VALUES (:digest, :tenant, :year, :kind, :value, :recorded)"
         with self._writable as database:
-            return database.executemany(statement, people).rowcount if people else 0
+            return max(0, database.executemany(statement, people).rowcount)
 
     def _delete(self, digests: Iterable[str]) -> None:
         with self._writable as database:
@@ -387,7 +386,8 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
 
 
 def _people(path: Path) -> Iterator[dict[str, str | int]]:
-    for line in path.read_bytes().splitlines():
+    # A power loss can leave a part of a file: the part of a line at its end is passed over.
+    for line in path.read_bytes().split(b"\n")[:-1]:
         try:
             yield json.loads(line)
         except ValueError as fault:
