@@ -19,6 +19,7 @@ from tollbook.cli.options import JsonOption
 from tollbook.cli.provenance import provenance
 from tollbook.cli.sheet import show_report
 from tollbook.cli.story import show_story
+from tollbook.cli.trace import with_names
 from tollbook.cli.verify import document_of, progress_bar, show_verification
 from tollbook.core.faults import BadInput, NotFound
 
@@ -109,7 +110,7 @@ def _read(stage: "Stage", tally: "Tally") -> Document:
         "sent": sent,
         "complete": totals["requests"] == sent and totals["attempts"] == len(received),
         "report": report(stage.book, BY),
-        "trace": trace(stage.book, story or ""),
+        "trace": with_names(stage.book, trace(stage.book, story or "")),
         "verify": document_of(verify(stage.book), {}),
         "vendor": by_vendor_books,
         "provenance": provenance({"requests": sent}, rows=sent),

@@ -5,6 +5,7 @@ with control characters escaped and their length bounded. Unknown is the word `u
 """
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -17,12 +18,15 @@ from tollbook.core.money import display, parse_amount
 
 UNKNOWN: Final = "unknown"
 LONGEST: Final = 256
+WIDTH: Final = 160
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console without markup, emoji or guessed highlights; as wide as the terminal, else 160 columns."""
-    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
-    return made if made.is_terminal else Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=160)
+    """A console without markup, emoji or guessed highlights; as wide as the terminal or `$COLUMNS`, else 160."""
+    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = WIDTH
+    return made
 
 
 def print_json(document: Mapping[str, Any]) -> None:

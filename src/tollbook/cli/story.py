@@ -193,9 +193,10 @@ def _charges(request: Document, attempts: list[Document]) -> RenderableType:
 
 
 def _knowledge(request: Document, attempts: list[Document]) -> Text:
-    """How we know, in a sentence: the basis, what was odd, what was assumed."""
-    line = Text("how we know: ", style="dim")
-    line.append(_HOW_WE_KNOW.get(request["basis"], screen.escape(request["basis"])), style="")
+    """How we know, in a sentence: the basis of each usage, what was odd, what was assumed."""
+    metered = [attempt for attempt in attempts if attempt["usage"] is not None]
+    bases = [f"attempt {attempt['number']}: {_how(attempt['usage_basis'])}" for attempt in metered]
+    line = Text.assemble(("how we know: ", "dim"), "; ".join(bases) or _how(request["basis"]))
     for attempt in attempts:
         number = attempt["number"]
         if attempt.get("unpriced"):
@@ -206,6 +207,10 @@ def _knowledge(request: Document, attempts: list[Document]) -> Text:
         if attempt.get("usage_method"):
             line.append(f"; attempt {number} by {screen.escape(attempt['usage_method'])}")
     return line
+
+
+def _how(basis: str) -> str:
+    return _HOW_WE_KNOW.get(basis, screen.escape(basis))
 
 
 def _entries(entries: list[Document]) -> RenderableType:
