@@ -115,6 +115,14 @@ def test_a_power_loss_at_any_call_loses_nothing_durable(tmp_path: Path) -> None:
     assert told(None, set(), tmp_path).disk.log.count("open_new") > 4, "the story must rotate"
 
 
+def test_a_closed_lane_is_durable_to_its_last_line(tmp_path: Path) -> None:
+    """A power loss right after `close` finds every entry, the lane's end included."""
+    story = told(None, set(), tmp_path)
+    assert story.lane is not None
+    assert recover(story, tmp_path / "after", 0.0, 0.0) == (story.lane.sequence, 0)
+    assert examine(tmp_path / "after" / NAME).ended
+
+
 @pytest.mark.parametrize("forgotten", ["datasync", "sync_directory"])
 def test_a_forgotten_sync_is_noticed(tmp_path: Path, forgotten: str) -> None:
     """The test above can fail: a lane whose syncs do nothing loses entries on the same model."""

@@ -207,6 +207,17 @@ def test_a_lane_is_written_once(tmp_path: Path) -> None:
     assert [line.kind for line in read_lane(lane.directory)] == ["lane.begin", "lane.end"]
 
 
+def test_a_segment_that_is_already_there_is_not_written_to(tmp_path: Path) -> None:
+    """Whoever put a file where the next segment goes: the lane ends rather than append to it."""
+    lane = new_lane(tmp_path, segment_bytes=300)
+    foreign = lane.directory / "000001.jsonl"
+    foreign.write_bytes(b"what somebody else wrote\n")
+    with pytest.raises(JournalUnavailable, match="cannot begin a segment"):
+        lane.append("heads", b'"x":"' + b"y" * 200 + b'"')
+    assert lane.dead
+    assert foreign.read_bytes() == b"what somebody else wrote\n"
+
+
 def test_a_missing_book_is_said(tmp_path: Path) -> None:
     """Without its parent directory a lane cannot be; the message names the lane."""
     with pytest.raises(JournalUnavailable, match=NAME):

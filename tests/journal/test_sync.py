@@ -92,6 +92,7 @@ def test_requests_share_a_sync(tmp_path: Path) -> None:
     answers.wait(21)
     group.stop()
     assert files.syncs - before == 2
+    assert all(durable >= sequence for sequence, _, durable in answers.told)
     assert lane.durable == 21
 
 

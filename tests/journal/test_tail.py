@@ -3,6 +3,9 @@
 import hashlib
 import json
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from tollbook.journal.entry import LINE_LIMIT, LaneBegin, lane_seed
 from tollbook.journal.lane import Lane
 from tollbook.journal.line import encode_line
 from tollbook.journal.segment import segments
-from tollbook.journal.tail import BrokenLane, LaneTail, lane_directories, read_lane
+from tollbook.journal.tail import BrokenLane, LaneTail, RawLines, lane_directories, read_lane
 
 NAME = "worker-20261123T164000Z-0badcafe"
 BEGIN = LaneBegin(book="b", lane=NAME, role="worker", format=1, release="0", configuration="c", host="h", process=7)
@@ -57,6 +60,35 @@ def test_a_tail_follows_a_growing_lane_line_by_line(tmp_path: Path) -> None:
             assert tail.read() == []
         assert (tail.sequence, tail.digest, tail.recorded) == (lane.sequence, lane.digest, lane.recorded)
     assert len(segments(lane.directory)) > 3
+
+
+def test_a_rotation_between_a_read_and_the_look_for_the_next_segment_loses_nothing(tmp_path: Path) -> None:
+    """The writer appends to a segment, then leaves it, right after the reader found nothing new in it."""
+    lane = new_lane(tmp_path)
+
+    class Raced(RawLines):
+        def _has_next(self) -> bool:
+            if lane.sequence == 0:
+                fill(lane, 60)
+            return super()._has_next()
+
+    raw_lines = Raced(lane.directory, 0)
+    raws = []
+    while found := raw_lines.read():
+        raws += found
+    assert len(raws) == 61
+    assert raws == [line.bytes for line in read_lane(lane.directory)]
+
+
+def test_time_goes_forward_from_one_read_to_the_next(tmp_path: Path) -> None:
+    """Also the first line of a read is compared with the last one of the read before."""
+    lane = new_lane(tmp_path)
+    tail = LaneTail(lane.directory)
+    assert len(tail.read()) == 1
+    with (lane.directory / "000000.jsonl").open("ab") as file:
+        file.write(encode_line(lane.digest, 1, lane.recorded, "heads", b"") + b"\n")
+    with pytest.raises(BrokenLane, match="was not recorded after"):
+        tail.read()
 
 
 def test_half_a_line_is_no_line(tmp_path: Path) -> None:
@@ -190,7 +222,12 @@ def empty_line(lines: list[bytes]) -> None:
 
 
 def too_long(lines: list[bytes]) -> None:
-    lines[7] = lines[7][:-1] + b',"x":"' + b"y" * LINE_LIMIT + b'"}'
+    lines[7] = lines[7][:-1] + b',"x":"' + b"y" * (LINE_LIMIT - len(lines[7]) - 6) + b'"}'
+    assert len(lines[7]) == LINE_LIMIT + 1
+
+
+def far_too_long(lines: list[bytes]) -> None:
+    lines[7] = lines[7][:-1] + b',"x":"' + b"y" * (9 * LINE_LIMIT) + b'"}'
 
 
 def backwards_in_time(lines: list[bytes]) -> None:
@@ -227,6 +264,7 @@ def other_book(lines: list[bytes]) -> None:
         (padded_number, 7, "another form"),
         (empty_line, 7, "does not begin with the five leading fields"),
         (too_long, 7, "is longer than 262144 bytes"),
+        (far_too_long, 7, "is longer than 262144 bytes"),
         (backwards_in_time, 7, "was not recorded after"),
         (no_beginning, 0, "does not say what the lane is bound to"),
         (other_lane, 0, "says it is of lane worker-20261123T164000Z-00000000"),
@@ -356,3 +394,40 @@ def test_nothing_new_costs_no_reading(tmp_path: Path) -> None:
 def _bytes_read() -> int:
     spent = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(spent["rchar"])
+
+
+def test_a_tail_keeps_up_with_a_writer_in_another_process(tmp_path: Path) -> None:
+    """Reading while segments of a few lines come and go: every entry once, in order, whatever the interleaving."""
+    directory = tmp_path / NAME
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(directory)]) as process:
+        while not directory.exists():
+            time.sleep(0.001)
+        tail = LaneTail(directory)
+        kinds: list[str] = []
+        until = time.monotonic() + 30
+        while kinds[-1:] != ["lane.end"] and time.monotonic() < until:
+            kinds += [line.kind for line in tail.read()]
+        assert process.wait() == 0
+    assert len(kinds) == tail.sequence + 1 == 4002
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tollbook.journal.entry import LaneBegin
+from tollbook.journal.files import RealFiles
+from tollbook.journal.lane import Lane
+
+class Unsynced(RealFiles):
+    def datasync(self, descriptor, /): ...
+    def sync_directory(self, path, /): ...
+
+directory = Path(sys.argv[1])
+begin = LaneBegin(
+    book="b", lane=directory.name, role="worker", format=1, release="", configuration="", host="", process=1
+)
+lane = Lane.create(directory, begin, files=Unsynced(), ballast=0, segment_bytes=600)
+for number in range(4000):
+    lane.append("heads", b'"number":%d' % number)
+lane.close("done")
+"""
