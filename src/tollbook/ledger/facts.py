@@ -39,9 +39,7 @@ def _settled(with_route: bool) -> str:
     columns = _quoted((*_SETTLED, "occurred", *MEASURES, *_MONEY))
     if not with_route:
         return f"SELECT {columns} FROM attempts WHERE position <= $position"
-    routes = (
-        "SELECT request_id AS ended, max(route) AS whole_route FROM requests WHERE position <= $position GROUP BY 1"
-    )
+    routes = "SELECT request_id AS ended, max(route) AS whole FROM requests WHERE position <= $position GROUP BY 1"
     return (
         f"SELECT {columns}, coalesce(route, whole) AS route "
         f"FROM attempts LEFT JOIN ({routes}) ON request_id = ended WHERE position <= $position"

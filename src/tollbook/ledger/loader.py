@@ -41,7 +41,8 @@ class Writer:
         self._housekeeping.begin(self._lake)
         self._state = State()
         self._has_open = False
-        self._recover()
+        self._is_known = False
+        self._known_state()
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +53,7 @@ class Writer:
     @property
     def position(self) -> int:
         """Number of the last heads entry that is in the ledger; 0 when there is none."""
-        return self._state.position
+        return self._known_state().position
 
     @property
     def lake(self) -> Lake:
@@ -65,20 +66,21 @@ class Writer:
         Raises BrokenPromise when a position is missing; nothing is then loaded.
         """
         rows: Rows = defaultdict(list)
+        state = self._known_state()
         try:
             with _no_collection():
                 for batch in batches:
-                    if batch.position > self._state.position:
-                        fold(self._state, batch, rows)
+                    if batch.position > state.position:
+                        fold(state, batch, rows)
                 if rows:
                     retried(lambda: self._commit(rows))
         except BaseException:
-            self._recover()
+            self._is_known = False
             raise
         if rows and self._housekeeping.after_commit(self._lake):
             self._lake.close()
             self._lake = Lake(self.directory, read_only=False)
-        return self._state.position
+        return state.position
 
     def catch_up(self, batches: Iterable[Batch], progress: Callable[[int], None] | None = None) -> int:
         """Load any number of batches in commits of bounded size; `progress` is told each new position."""
@@ -86,7 +88,7 @@ class Writer:
             position = self.load(some)
             if progress is not None:
                 progress(position)
-        return self._state.position
+        return self.position
 
     def close(self) -> None:
         """Give the ledger back."""
@@ -102,6 +104,13 @@ class Writer:
                 lake.clear(OPEN_ATTEMPTS)
             lake.insert(OPEN_ATTEMPTS, still_open)
         self._has_open = bool(still_open)
+
+    def _known_state(self) -> State:
+        """The state; read back from the ledger at first, and after a load that failed half-way."""
+        if not self._is_known:
+            self._recover()
+            self._is_known = True
+        return self._state
 
     def _recover(self) -> None:
         """Read the state back from the ledger: what was last committed, and nothing else, has happened."""
