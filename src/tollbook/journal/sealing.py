@@ -6,9 +6,9 @@ Every step can be repeated: after a crash the next round begins again with what 
 
 import hashlib
 import os
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import zstandard
 
@@ -23,15 +23,6 @@ from tollbook.journal.tree import Tree
 
 _LEVEL: Final = 3
 _BLOCK: Final = 1 << 20
-
-
-class _Content(NamedTuple):
-    """What a segment holds, before compression."""
-
-    first: int
-    last: int
-    bytes: int
-    sha256: str
 
 
 class Sealer:
@@ -74,62 +65,70 @@ class Sealer:
         place = sealed_path(directory, segment.number)
         for left_by_a_crash in directory.glob(f".{place.name}.*.tmp"):
             left_by_a_crash.unlink()
-        content = _compress(segment.path, place)
+        tree = self._tree_before(directory, segment)
+        first = tree.size
+        size, sha256 = _pack(segment.path, place, tree)
         entry = SegmentSealed(
             lane=directory.name,
             segment=segment.number,
-            first=content.first,
-            last=content.last,
-            bytes=content.bytes,
-            sha256=content.sha256,
-            root=self._root_at(directory, content.last),
+            first=first,
+            last=tree.size - 1,
+            bytes=size,
+            sha256=sha256,
+            root=tree.root().hex(),
         )
         self._lane.append("segment.sealed", entry)
         segment.path.unlink()
         sync_directory(directory)
         self._lane.keep_checkpoint()
+        self._trees[directory.name] = tree
         return entry
 
-    def _root_at(self, directory: Path, last: int) -> str:
-        """The lane's root up to and with entry `last`. Its tree goes on from the segment sealed before."""
-        tree = self._trees.setdefault(directory.name, Tree())
-        for line in read_lane(directory, after=tree.size - 1):
-            tree.append(line.bytes)
-            if line.sequence == last:
-                break
-        return tree.root().hex()
+    def _tree_before(self, directory: Path, segment: Segment) -> Tree:
+        """The lane's tree over all lines before a segment. It goes on from the segment sealed before."""
+        with segment.path.open("rb") as lines:
+            head = read_head(lines.readline())
+        if head is None:
+            raise _not_whole(segment.path)
+        known = self._trees.get(directory.name)
+        if known is not None and known.size == head.sequence:
+            return Tree(known.size, known.edge)
+        tree = Tree()
+        if head.sequence:
+            tree.extend(line.bytes for line in islice(read_lane(directory), head.sequence))
+        return tree
 
 
-def _compress(source: Path, place: Path) -> _Content:
-    """Write the compressed form of a segment in its place, after reading it back gave the same bytes."""
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    content = _read_content(source)
+def _pack(source: Path, place: Path, tree: Tree) -> tuple[int, str]:
+    """Write the compressed form of a segment in its place, after reading it back gave the same bytes; their number and
+    digest. The tree takes the segment's lines."""
+    packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj(size=source.stat().st_size)
+    digest, size, rest = hashlib.sha256(), 0, b""
     with writing(place) as descriptor:
         with source.open("rb") as plain, os.fdopen(os.dup(descriptor), "wb") as packed:
-            compressor.copy_stream(plain, packed, size=content.bytes, read_size=_BLOCK, write_size=_BLOCK)
-        with os.fdopen(os.dup(descriptor), "rb") as packed:
-            packed.seek(0)
-            unpacked = hashlib.sha256()
-            for block in zstandard.ZstdDecompressor().read_to_iter(packed, write_size=_BLOCK):
-                unpacked.update(block)
-        if unpacked.hexdigest() != content.sha256:
-            raise Tampered(f"{source} changed while it was sealed; run: tollbook verify")
-    return content
+            while block := plain.read(_BLOCK):
+                size += len(block)
+                digest.update(block)
+                packed.write(packer.compress(block))
+                lines = (rest + block).split(b"\n")
+                rest = lines.pop()
+                tree.extend(lines)
+            packed.write(packer.flush())
+        if rest:
+            raise _not_whole(source)
+        if _unpacked_digest(descriptor) != digest.hexdigest():
+            raise Tampered(f"{source} was packed and does not unpack to the same bytes; run: tollbook verify")
+    return size, digest.hexdigest()
 
 
-def _read_content(source: Path) -> _Content:
-    """The numbers of the first and last line, the length and the digest of an open segment."""
-    digest, size, first, last = hashlib.sha256(), 0, b"", b""
-    for line in _lines(source):
-        digest.update(line)
-        size += len(line)
-        first, last = first or line, line
-    heads = read_head(first), read_head(last)
-    if heads[0] is None or heads[1] is None or not last.endswith(b"\n"):
-        raise Tampered(f"{source} does not hold whole lines, so it cannot be sealed; run: tollbook verify")
-    return _Content(heads[0].sequence, heads[1].sequence, size, digest.hexdigest())
+def _unpacked_digest(descriptor: int) -> str:
+    digest = hashlib.sha256()
+    with os.fdopen(os.dup(descriptor), "rb") as packed:
+        packed.seek(0)
+        for block in zstandard.ZstdDecompressor().read_to_iter(packed, write_size=_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
-def _lines(source: Path) -> Iterator[bytes]:
-    with source.open("rb", buffering=_BLOCK) as plain:
-        yield from plain
+def _not_whole(source: Path) -> Tampered:
+    return Tampered(f"{source} does not hold whole lines, so it cannot be sealed; run: tollbook verify")

@@ -47,15 +47,19 @@ class Tree:
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add the data of many leaves."""
-        edge, size = self._edge, self.size
-        for leaf in leaves:
-            node, place = _sha256(b"\0" + leaf).digest(), size
-            while place & 1:
-                node = _sha256(b"\1" + edge.pop() + node).digest()
-                place >>= 1
-            edge.append(node)
-            size += 1
-        self.size = size
+        nodes = [_sha256(b"\0" + leaf).digest() for leaf in leaves]
+        place, self.size = self.size, self.size + len(nodes)
+        left_over = []
+        while nodes:
+            if place & 1:
+                nodes.insert(0, self._edge.pop())
+            if len(nodes) & 1:
+                left_over.append(nodes.pop())
+            nodes = [
+                _sha256(b"\1" + left + right).digest() for left, right in zip(nodes[::2], nodes[1::2], strict=True)
+            ]
+            place >>= 1
+        self._edge += reversed(left_over)
 
     def root(self) -> bytes:
         """The root over all leaves so far."""
