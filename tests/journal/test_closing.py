@@ -76,7 +76,9 @@ def test_an_open_attempt_becomes_unsettled(tmp_path: Path) -> None:
     two = write(lane, "attempt.opened", "r1", attempt=attempt(2))
     opened = lane.recorded
     write(lane, "request.opened", "r2", attempt=attempt(1, "other"))
-    entries = {entry.request.id: entry for entry in unsettled(dead(lane))}
+    remains = dead(lane)
+    assert interrupted(remains) == []
+    entries = {entry.request.id: entry for entry in unsettled(remains)}
     assert entries["r1"] == RequestEntry(
         request=request("r1"),
         attempt=attempt(2),

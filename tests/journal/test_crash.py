@@ -1,9 +1,7 @@
 """Crashes at every call, failures of every call, and real processes killed at random instants."""
 
 import errno
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -293,10 +291,11 @@ def kill_rounds(start_writer: Callable[[Path], subprocess.Popen[bytes]], tmp_pat
         with start_writer(directory) as process:
             assert process.stdout is not None
             first = process.stdout.readline()
-            assert is_live(directory), f"seed {seed}"
+            live = is_live(directory)
             time.sleep(chance.random() * 0.05)
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
             told = (first + process.stdout.read()).split(b"\n")
+        assert live, f"seed {seed}"
         acknowledged = int(told[-2])
         assert not is_live(directory)
         drop_torn(directory)

@@ -248,12 +248,13 @@ def test_two_processes_cannot_write_one_lane(tmp_path: Path) -> None:
         [sys.executable, "-c", WRITER, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        assert is_live(directory)
-        with pytest.raises(BookLocked):
-            new_lane(lanes)
-        process.kill()
-        process.wait()
+        process.stdout.readline()
+        try:
+            assert is_live(directory)
+            with pytest.raises(BookLocked):
+                new_lane(lanes)
+        finally:
+            process.kill()
     assert not is_live(directory)
     with pytest.raises(BookLocked):
         new_lane(lanes)
