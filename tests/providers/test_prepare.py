@@ -1,6 +1,7 @@
 """What goes to the vendor is the client's body, byte for byte but for what the gateway must change."""
 
 import json
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -86,6 +87,15 @@ def test_a_stream_is_asked_for_its_usage(body: bytes, sent: bytes | None, hides:
     prepared = prepare(OPENAI, body)
     assert prepared.body == (body if sent is None else sent)
     assert prepared.hides_usage is hides
+
+
+@pytest.mark.parametrize("order", list(permutations(["model", "stream", "stream_options"])))
+def test_several_changes_land_in_their_places(order: tuple[str, ...]) -> None:
+    """Model and options are both changed, in whatever order they stand."""
+    written = {"model": '"alias"', "stream": "true", "stream_options": "{}"}
+    body = "{" + ",".join(f'"{name}":{written[name]}' for name in order) + "}"
+    sent = json.loads(prepare(OPENAI, body.encode(), "m").body)
+    assert sent == {"model": "m", "stream": True, "stream_options": {"include_usage": True}}
 
 
 def test_stream_options_that_two_decoders_may_read_differently_are_refused() -> None:

@@ -166,11 +166,50 @@ def test_the_extra_usage_chunk_is_hidden_and_read() -> None:
         USAGE.replace(b'"usage":{', b'"moderation":{"input":1},"usage":{'),
         USAGE.replace(b'"usage":{', b'"error":{"code":500},"usage":{'),
         CHUNK.replace(b"}]}", b'}],"usage":null}'),
+        USAGE.replace(b"[]", b'{"0":"odd"}'),
     ],
 )
 def test_what_carries_anything_else_is_never_hidden(chunk: bytes) -> None:
     """A chunk with choices, a moderation, an error or a null usage reaches the client (L3)."""
     assert read_pieces(OPENAI, [CHUNK, chunk, DONE], hides=True)[1] == CHUNK + chunk + DONE
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\r\r\n", b"\n\r\n", b"\n\r"])
+@pytest.mark.parametrize("blank", [b"", b"\n", b"\r\n"])
+def test_a_hidden_event_leaves_no_trace(end: bytes, blank: bytes) -> None:
+    """With any line ends and any split, what is gone is the whole event and nothing but it."""
+    data = CHUNK + blank + USAGE[:-2] + end + DONE
+    for place in range(len(data)):
+        reading, passed = read_pieces(OPENAI, [data[:place], data[place:]], hides=True)
+        assert passed == CHUNK + blank + DONE, place
+        assert reading.raw is not None
+
+
+def test_an_event_is_one_only_between_events() -> None:
+    """What looks like an event but continues a comment is part of the comment."""
+    reading, passed = read_pieces(OPENAI, [b": a comment, ", USAGE, DONE], hides=True)
+    assert passed == b": a comment, " + USAGE + DONE
+    assert reading.raw is None
+
+
+def test_a_finish_with_its_usage_ends_a_stream_without_done() -> None:
+    """Vendors that leave `[DONE]` out and put the usage beside the finish reason are complete."""
+    end = FINISH.replace(b"}]}", b'}],"usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6}}')
+    reading, _ = read_pieces(OPENAI, [CHUNK, end])
+    assert reading.complete and reading.basis == "provider_reported"
+
+
+def test_a_zero_at_the_end_is_a_zero() -> None:
+    """Zeros that come with or after the finish reason are what the vendor reports."""
+    zero = USAGE.replace(b'tokens":5', b'tokens":0').replace(b'tokens":1', b'tokens":0').replace(b":6", b":0")
+    reading, _ = read_pieces(OPENAI, [CHUNK, FINISH, zero, DONE])
+    assert (reading.usage, reading.basis) == ({"input": 0, "output": 0}, "provider_reported")
+
+
+def test_the_tier_may_come_last() -> None:
+    """A tier that only the usage chunk tells is the tier."""
+    tier = USAGE.replace(b'"choices"', b'"service_tier":"flex","choices"')
+    assert read_pieces(OPENAI, [CHUNK, FINISH, tier, DONE])[0].tier == "flex"
 
 
 def test_a_hidden_event_at_the_very_end_is_read() -> None:
@@ -214,6 +253,7 @@ def test_the_quick_look_at_an_event_agrees_with_the_rules() -> None:
             quick = single_event(block)
             if quick is not None:
                 assert parse_event(block).data == quick.removeprefix(b" ")
+    assert single_event(b'data: {"a":1,\r"b":2}\n\n') is None
 
 
 @pytest.mark.parametrize(

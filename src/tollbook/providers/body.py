@@ -70,15 +70,14 @@ def scan(body: bytes, place: str = "the request body") -> Members:
 def _add_up(body: bytes, found: dict[str, Raw]) -> Members | None:
     """The members of a body without spaces, by adding up lengths; None when the sum is not the length of the body.
 
-    Spaces, a repeated name and a name written with escapes each make the body longer than the sum, never shorter, so
-    an equal sum proves that there are none and that each value lies where the sum says.
+    Spaces, a repeated name, a name written with escapes and one outside ASCII each make the body longer than the sum,
+    never shorter, so an equal sum proves that there are none and that each value lies where the sum says.
     """
-    ascii_only = body.isascii()
     values: dict[str, bytes] = {}
     spans: dict[str, tuple[int, int]] = {}
     position = 1
     for name, raw in found.items():
-        start = position + 3 + (len(name) if ascii_only else len(name.encode()))
+        start = position + 3 + len(name)
         end = start + len(raw)
         spans[name] = (start, end)
         values[name] = body[start:end]
@@ -87,7 +86,7 @@ def _add_up(body: bytes, found: dict[str, Raw]) -> Members | None:
 
 
 def _walk(body: bytes, found: dict[str, Raw], place: str) -> Members:
-    """The members of a body with spaces or escaped names, name by name.
+    """The members of a body that do not add up, name by name.
 
     The decoder keeps the last value of a repeated name; the walk meets the name a second time, or finds another
     value than the decoder did, and refuses.
