@@ -22,6 +22,7 @@ from tollbook.cli.story import show_story
 from tollbook.cli.trace import with_names
 from tollbook.cli.verify import document_of, progress_bar, show_verification
 from tollbook.core.faults import BadInput, NotFound
+from tollbook.core.money import format_amount, parse_amount
 
 if TYPE_CHECKING:
     from tollbook.cli.sender import Tally
@@ -51,7 +52,8 @@ def demo(
     own = {f"DEMO_{tenant.upper()}_KEY": key for tenant, key in keys.items()}
     own |= {name: f"sk-sim-{secrets.token_hex(12)}" for name in ("DEMO_OPENAI_KEY", "DEMO_ANTHROPIC_KEY")}
     with _directory(directory, keep) as place, Stage(place, demo_traffic.CONFIG, own, seed=seed) as stage:
-        console.print(f"gateway {stage.gateway_url}, two vendors {stage.vendor_url}, book {screen.escape(stage.book)}")
+        console.print(f"gateway {stage.gateway_url}, two vendors {stage.vendor_url}")
+        console.print(f"book {screen.escape(stage.book)}")
         tally = _send(stage, count, keys, seed, quiet=json)
         document = _read(stage, tally)
         if json:
@@ -105,14 +107,14 @@ def _read(stage: "Stage", tally: "Tally") -> Document:
     totals = _wait(stage, sent)
     story = next(one.request_id for one in reversed(tally.results) if _is_story(one.shot.headers))
     received, billed = read_books(stage.vendor_books)
-    by_vendor_books = {"received": len(received), "billed": len(billed)}
+    amount = format_amount(sum(parse_amount(line.amount) for line in billed if line.currency == "USD"))
     return {
         "sent": sent,
         "complete": totals["requests"] == sent and totals["attempts"] == len(received),
         "report": report(stage.book, BY),
         "trace": with_names(stage.book, trace(stage.book, story or "")),
         "verify": document_of(verify(stage.book), {}),
-        "vendor": by_vendor_books,
+        "vendor": {"received": len(received), "billed": len(billed), "amounts": {"USD": amount}},
         "provenance": provenance({"requests": sent}, rows=sent),
     }
 
@@ -151,11 +153,14 @@ def _show(console: Console, document: Document) -> None:
     console.print()
     vendor = document["vendor"]
     console.print(
-        f"{document['sent']:,} requests sent; {total['attempts']:,} attempts in the book, "
-        f"{vendor['received']:,} received by the vendors, who billed {vendor['billed']:,}; "
-        f"{total['unsettled']:,} unsettled, {total['unpriced']:,} unpriced"
+        f"{document['sent']:,} requests sent. In the book: {total['attempts']:,} attempts, "
+        f"{screen.money(total['amount_usd'])}, {total['unsettled']:,} unsettled, {total['unpriced']:,} unpriced."
     )
-    console.print("try next: tollbook demo --keep, then trace, find, report and verify in another terminal")
+    console.print(
+        f"In the vendors' own books: {vendor['received']:,} attempts received, {vendor['billed']:,} billed, "
+        f"{screen.money(vendor['amounts']['USD'])}."
+    )
+    console.print("Try next: tollbook demo --keep, then trace, find, report and verify in another terminal.")
 
 
 def _show_running(console: Console, stage: "Stage", keys: dict[str, str]) -> None:

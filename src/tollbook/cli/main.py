@@ -69,10 +69,13 @@ for name, command in (
 app.add_typer(prices.app, name="prices")
 
 
-def run() -> NoReturn:
-    """Run the command line and leave with its exit code. A fault is told in words, without a traceback."""
+def run(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line (`sys.argv` by default) and leave with its exit code.
+
+    A fault is told in words, without a traceback.
+    """
     try:
-        app()
+        app(arguments)
     except Fault as fault:
         message = "\n".join(escape(line, 2000) for line in str(fault).splitlines())
         console(stderr=True).print(f"tollbook: {message}", style="red", soft_wrap=True)
