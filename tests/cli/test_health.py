@@ -1,0 +1,90 @@
+"""What `tollbook doctor` looks at, one thing at a time."""
+
+from pathlib import Path
+
+import pytest
+
+from tollbook.cli import health
+from tollbook.config import parse
+from tollbook.core.clock import SECOND, now
+from tollbook.journal.book import Book
+
+CONFIG = """\
+book: ./book
+vendors: {v: {format: openai, base_url: "https://v.example/v1", keys: [{name: k, secret: "env:V", id: key_1}]}}
+tenants: {t: {keys: [{name: k, secret: "env:T"}]}}
+"""
+ENVIRONMENT = {"V": "vendor-secret", "T": "t" * 24}
+
+
+def checks(tmp_path: Path, text: str, environ: dict[str, str]) -> dict[str, health.Check]:
+    path = tmp_path / "tollbook.yaml"
+    path.write_text(text)
+    return {check.name: check for check in health.check_configuration(path, environ)}
+
+
+def test_a_sound_configuration_has_no_finding(tmp_path: Path) -> None:
+    """References that can be had, long keys, ids of vendor keys: all is well."""
+    assert {check.state for check in checks(tmp_path, CONFIG, ENVIRONMENT).values()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "environ", "name", "words"),
+    [
+        ("env:T", "secret-in-the-file", ENVIRONMENT, "secrets", "written in the file: tenants.t.keys.k"),
+        ("book", "book", {"V": "x"}, "secrets", "the environment variable T is not set"),
+        ("book", "book", {"V": "x", "T": "short"}, "secrets", "short enough to guess: tenants.t.keys.k"),
+        (", id: key_1", "", ENVIRONMENT, "vendor_keys", "v.k has no id"),
+        (
+            'secret: "env:T"}]}}',
+            'secret: "env:T"}]}, u: {keys: [{name: k, secret: "env:V"}]}}',
+            ENVIRONMENT,
+            "vendor_keys",
+            "v.k serves several tenants",
+        ),
+    ],
+)
+def test_each_weakness_is_named_with_what_to_do(
+    tmp_path: Path, old: str, new: str, environ: dict[str, str], name: str, words: str
+) -> None:
+    """A finding says where, and what to do; no secret is shown."""
+    check = checks(tmp_path, CONFIG.replace(old, new), environ)[name]
+    assert check.state == "warning"
+    assert words in check.message
+    assert check.todo
+    assert "secret-in-the-file" not in check.message
+
+
+def test_a_wrong_configuration_is_broken(tmp_path: Path) -> None:
+    """When the file cannot be read nothing else of it is looked at."""
+    found = checks(tmp_path, "book: [", {})
+    assert [check.state for check in found.values()] == ["broken"]
+
+
+def test_files_of_a_book(tmp_path: Path) -> None:
+    """A new book is sound; open files and a missing anchor are findings; what is no book is broken."""
+    book = Book.create(tmp_path / "book", release="1", actor="me")
+    settings = parse(CONFIG, base=tmp_path)
+    found = {check.name: check for check in health.check_files(book.root, settings)}
+    assert found["book"].state == found["permissions"].state == "ok"
+    assert found["anchor"].state == "warning"
+    (book.root / "keys" / "signing.key").chmod(0o640)
+    found = {check.name: check for check in health.check_files(book.root, settings)}
+    assert found["permissions"].message == "open to others: keys/signing.key"
+    (book.root / "keys" / "signing.key").write_bytes(b"x" * 32)
+    assert [check.state for check in health.check_files(book.root, settings)] == ["broken"]
+
+
+def test_a_file_system_that_forgets_is_named() -> None:
+    """The deepest mount decides; memory and container layers are told apart from disks."""
+    mounts = "overlay / overlay rw 0 0\n/dev/vda /data ext4 rw 0 0\ntmpfs /data/tmp tmpfs rw 0 0\n"
+    kinds = [
+        health.filesystem_of(Path(path), mounts) for path in ("/book", "/data/book", "/data/tmp/book", "/database")
+    ]
+    assert kinds == ["overlay", "ext4", "tmpfs", "overlay"]
+
+
+def test_a_clock_behind_the_book_is_broken() -> None:
+    """Entries from the future mean that the clock went back."""
+    assert health.check_clock(now() + 60 * SECOND).state == "broken"
+    assert health.check_clock(now() - 60 * SECOND).state != "broken"
