@@ -19,7 +19,7 @@ from tollbook.core.vocabulary import DIMENSIONS
 from tollbook.ledger.facts import MEASURES, facts
 from tollbook.ledger.lake import Lake
 from tollbook.ledger.reader import Document, Position, Reader, position_of, provenance, read
-from tollbook.ledger.schema import quote
+from tollbook.ledger.schema import literal, quote
 from tollbook.ledger.zone import TZDATA, Offsets, load_zone, offset_sql, offset_text, offsets, timestamp_sql
 
 AXES: Final = ("occurred", "recorded")
@@ -144,8 +144,7 @@ def _report(lake: Lake, query: Query, position: Position) -> Document:
     total = _Figures()
     for figures in rows.values():
         total.add(figures)
-    _tie_out(total, lake.rows(statements.control(), statements.parameters))
-    books = [book for (book,) in lake.rows(statements.books(), statements.parameters)]
+    books = _tie_out(total, lake.rows(statements.control(), statements.parameters))
     ordered = sorted(rows.items(), key=lambda item: [(value is not None, str(value)) for value in item[0]])
     total_document = total.document()
     return {
@@ -180,10 +179,13 @@ def _pico(text: str) -> int:
     return int(text.replace(".", ""))
 
 
-def _tie_out(total: _Figures, control: list[tuple[Any, ...]]) -> None:
-    """The total, summed from the rows, against the sums of the same facts without any grouping."""
+def _tie_out(total: _Figures, control: list[tuple[Any, ...]]) -> list[str]:
+    """Hold the total, summed from the rows, against the sums of the same facts without any grouping; the price books
+    of them."""
     found = _Figures()
-    for currency, amount, *counts in control:
+    books: set[str] = set()
+    for currency, amount, priced_by, *counts in control:
+        books.update(filter(None, priced_by or ()))
         if currency is not None and amount is not None:
             found.amounts[currency] = _pico(amount)
         for name, count in zip(COUNTS, counts, strict=True):
@@ -192,6 +194,7 @@ def _tie_out(total: _Figures, control: list[tuple[Any, ...]]) -> None:
         raise BrokenPromise(
             "a report's rows do not add up to its total; run `tollbook doctor`, then `tollbook rebuild`"
         )
+    return sorted(books)
 
 
 def _parameters(query: Query, position: int) -> Document:
@@ -217,10 +220,10 @@ class _Statements:
         self.parameters: dict[str, Any] = {"position": position}
         self._decoders: list[tuple[int, Callable[..., Any]]] = []
         self._source = facts(self._conditions(), with_route="route" in query.by)
-        self._span = self._offsets(lake)
+        self._span = self._offsets(lake) if _CALENDAR.keys() & set(query.by) else Offsets([], [0])
         self._expressions: list[str] = []
-        for index, name in enumerate(query.by):
-            expressions, decode = self._dimension(index, name)
+        for name in query.by:
+            expressions, decode = self._dimension(name)
             self._expressions += expressions
             self._decoders.append((len(expressions), decode))
         self.width = len(self._expressions)
@@ -246,13 +249,10 @@ class _Statements:
         return f"SELECT {self._selected()} other.key, sum(other.value) FROM ({source}) GROUP BY ALL"
 
     def control(self) -> str:
-        """The sums of everything per currency, without a dimension."""
+        """The sums of everything per currency, without a dimension, and the price books of it."""
         counts = ", ".join(f"sum({quote(name)})" for name in COUNTS.values())
-        return f"SELECT currency, {self._amount()}, {counts} FROM ({self._source}) GROUP BY ALL"
-
-    def books(self) -> str:
-        """The price books that priced what is reported."""
-        return f"SELECT DISTINCT price_book FROM ({self._source}) WHERE price_book IS NOT NULL ORDER BY 1"
+        books = "list(DISTINCT price_book)"
+        return f"SELECT currency, {self._amount()}, {books}, {counts} FROM ({self._source}) GROUP BY ALL"
 
     def _selected(self) -> str:
         return "".join(f"{expression}, " for expression in self._expressions)
@@ -260,13 +260,12 @@ class _Statements:
     def _amount(self) -> str:
         return f"CAST(sum(amount_{self._query.amount}) AS VARCHAR)"
 
-    def _dimension(self, index: int, name: str) -> tuple[list[str], Callable[..., Any]]:
+    def _dimension(self, name: str) -> tuple[list[str], Callable[..., Any]]:
         """The expressions a dimension is grouped by, and what makes its label of their values."""
         if name in _ABSENT:
             return ["NULL"], _as_is
         if name.startswith("tag:"):
-            self.parameters[f"tag_{index}"] = name.removeprefix("tag:")
-            return [f"tags[$tag_{index}]"], _as_is
+            return [f"tags[{literal(name.removeprefix('tag:'))}]"], _as_is
         if name not in _CALENDAR:
             return [quote(name)], _as_is
         offset = offset_sql(self._query.on, self._span)

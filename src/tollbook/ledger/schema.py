@@ -355,6 +355,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def create_statement(table: Table) -> str:
     """The SQL that makes a table."""
     columns = ", ".join(f"{quote(column.name)} {column.type}" for column in table.columns)
