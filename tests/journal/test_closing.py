@@ -1,5 +1,7 @@
 """What a dead writer left behind, and what is recorded of it."""
 
+from collections.abc import Iterable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ def new_lane(root: Path, name: str = NAME) -> Lane:
     return Lane.create(root / name, structs.replace(BEGIN, lane=name), ballast=4096)
 
 
+END = Close(outcome="ok", attempts=1)
+END_OF_TWO = Close(outcome="ok", attempts=2)
+
+
 def request(name: str) -> Request:
     return Request(id=name, tenant="acme", key="k", endpoint="openai.chat", model_asked="fast", policy="p")
 
@@ -56,11 +62,11 @@ def test_what_is_settled_is_not_open(tmp_path: Path) -> None:
     """A request whose last attempt is settled leaves nothing behind, retried or not, refused or not."""
     lane = new_lane(tmp_path)
     one = write(lane, "request.opened", "r1", attempt=attempt(1))
-    write(lane, "request.settled", "r1", attempt=attempt(1), settlement=settlement(one))
+    write(lane, "request.settled", "r1", attempt=attempt(1), settlement=settlement(one), close=END)
     two = write(lane, "request.opened", "r2", attempt=attempt(1))
     write(lane, "attempt.settled", "r2", attempt=attempt(1), settlement=settlement(two, "timeout"))
     three = write(lane, "attempt.opened", "r2", attempt=attempt(2))
-    write(lane, "request.settled", "r2", attempt=attempt(2), settlement=settlement(three))
+    write(lane, "request.settled", "r2", attempt=attempt(2), settlement=settlement(three), close=END_OF_TWO)
     write(lane, "request.closed", "r3", close=Close(outcome="refused", attempts=0), opened=1)
     remains = dead(lane)
     assert (remains.sequence, remains.digest, remains.recorded) == (lane.sequence, lane.digest, lane.recorded)
@@ -140,26 +146,58 @@ def test_attempts_open_at_once_end_their_request_once(tmp_path: Path) -> None:
     assert last.close is not None
 
 
-def test_what_was_settled_on_the_spare_lane_is_settled(tmp_path: Path) -> None:
-    """A writer whose lane died goes on in another; only what is open in neither is unsettled, in the lane it was
-    opened in."""
-    lane, spare = new_lane(tmp_path), new_lane(tmp_path, "spare-20261123T164000Z-0badcafe")
-    one = write(lane, "request.opened", "r1", attempt=attempt(1))
-    two = write(lane, "request.opened", "r2", attempt=attempt(1))
-    three = write(lane, "request.opened", "r3", attempt=attempt(1))
-    write(spare, "request.settled", "r1", attempt=attempt(1), settlement=settlement(one), lane=NAME)
-    write(spare, "attempt.settled", "r2", attempt=attempt(1), settlement=settlement(two), lane=NAME)
-    four = write(spare, "attempt.opened", "r2", attempt=attempt(2))
+def read_in(order: Iterable[Path]) -> Remains:
+    remains = None
+    for directory in order:
+        remains = examine(directory, remains)
+    assert remains is not None
+    return remains
+
+
+SPARE = "spare-20261123T164000Z-0badcafe"
+SUPERVISOR = "supervisor-20261123T164000Z-0badcafe"
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))), ids=lambda order: "".join(map(str, order)))
+def test_what_was_settled_in_another_lane_is_settled(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """A writer whose lane died goes on in others. In whatever order they are read: open is what is open in all of
+    them together, in the lane it was opened in, and what a supervisor had already told is not told again."""
+    lane, spare, third = new_lane(tmp_path), new_lane(tmp_path, SPARE), new_lane(tmp_path, NAME + "2")
+    supervisor = new_lane(tmp_path, SUPERVISOR)
+    openings = {
+        name: write(lane, "request.opened", name, attempt=attempt(1)) for name in ("r1", "r2", "r3", "r4", "r5")
+    }
+    write(spare, "request.settled", "r1", attempt=attempt(1), settlement=settlement(1), close=END, lane=NAME)
+    for name in ("r2", "r4"):
+        write(spare, "attempt.settled", name, attempt=attempt(1), settlement=settlement(openings[name]), lane=NAME)
+    second = write(spare, "attempt.opened", "r2", attempt=attempt(2, "large"))
+    opening = write(third, "attempt.opened", "r4", attempt=attempt(2))
+    write(supervisor, "request.settled", "r4", attempt=attempt(2), settlement=settlement(opening), close=END_OF_TWO)
+    told = settlement(openings["r5"], "unsettled")
+    write(supervisor, "attempt.unsettled", "r5", attempt=attempt(1), settlement=told, close=END, lane=NAME)
+    lanes = [found.directory for found in (lane, spare, third, supervisor)]
+    remains = read_in(lanes[index] for index in order)
+    found = {entry.request.id: entry for entry in unsettled(remains)}
+    assert {name: entry.lane for name, entry in found.items()} == {"r2": SPARE, "r3": NAME}
+    assert len(unsettled(remains)) == 2
+    assert found["r2"].settlement == Settlement(
+        opened=remains.requests["r2"].attempts[2].recorded, sequence=second, outcome="unsettled"
+    )
+    assert found["r2"].close is not None
+    assert (found["r2"].close.attempts, found["r2"].close.route) == (2, "openai/small>openai/large")
+    assert interrupted(remains) == []
+    kept = {name for name, pending in remains.requests.items() if pending.request is not None}
+    assert kept == {"r2", "r3"}, "what is over is forgotten"
+
+
+def test_remains_handed_on_stay_as_they_were(tmp_path: Path) -> None:
+    """What one lane left is not changed by reading another."""
+    lane, spare = new_lane(tmp_path), new_lane(tmp_path, SPARE)
+    opening = write(lane, "request.opened", "r1", attempt=attempt(1))
+    write(spare, "request.settled", "r1", attempt=attempt(1), settlement=settlement(opening), close=END, lane=NAME)
     first = dead(lane)
-    dead(spare)
-    remains = examine(spare.directory, first)
-    found = [(entry.request.id, entry.lane, entry.settlement) for entry in unsettled(remains)]
-    assert sorted((name, where, settled and settled.sequence) for name, where, settled in found) == [
-        ("r2", spare.name, four),
-        ("r3", NAME, three),
-    ]
-    assert set(first.requests) == {"r1", "r2", "r3"}
-    assert [len(pending.attempts) for pending in first.requests.values()] == [1, 1, 1]
+    assert unsettled(examine(spare.directory, first)) == []
+    assert [entry.request.id for entry in unsettled(first)] == ["r1"]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 80])
@@ -257,7 +295,8 @@ def test_only_what_is_open_is_kept(tmp_path: Path) -> None:
     for number in range(3000):
         opening = write(lane, "request.opened", f"r{number}", attempt=attempt(1))
         if number % 1000:
-            write(lane, "request.settled", f"r{number}", attempt=attempt(1), settlement=settlement(opening))
+            settled = settlement(opening)
+            write(lane, "request.settled", f"r{number}", attempt=attempt(1), settlement=settled, close=END)
     assert sorted(dead(lane).requests) == ["r0", "r1000", "r2000"]
 
 

@@ -27,11 +27,11 @@ PARTS = (0.0, 0.5, 0.99, 1.0)
 
 
 class Story:
-    """A lane's life on a model disk, and what was acknowledged of it."""
+    """A lane's life on a model disk, and what was acknowledged of it: `told` are the digests, in order."""
 
     def __init__(self, disk: ModelDisk) -> None:
         self.disk = disk
-        self.appended: list[bytes] = []
+        self.told: list[str] = []
         self.lane: Lane | None = None
         self.created = False
         self.clock = 1_000
@@ -42,12 +42,15 @@ class Story:
             self.disk.root / NAME, BEGIN, files=self.disk, clock=self.tick, ballast=1 << 20, segment_bytes=1200
         )
         self.created = True
+        self.told.append(self.lane.digest)
         for number in range(9):
             self.lane.append("heads", b'"number":%d,"text":"%s"' % (number, b"x" * (17 * number)))
+            self.told.append(self.lane.digest)
             if number % 3 == 1:
                 self.lane.sync()
             if number == 6:
                 self.lane.heartbeat()
+                self.told.append(self.lane.digest)
         self.lane.close("drained")
 
     def tick(self) -> int:
@@ -72,6 +75,7 @@ def recover(story: Story, root: Path, part: float, names: float) -> tuple[int, i
     assert remains.torn == 0
     lines = list(read_lane(directory))
     assert [line.sequence for line in lines] == list(range(remains.sequence + 1))
+    assert all(line.digest == told for line, told in zip(lines, story.told, strict=False))
     return remains.sequence, torn
 
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 from tollbook.core.faults import BookLocked, BrokenPromise
 from tollbook.core.vocabulary import weakest_basis
 from tollbook.journal.entry import Attempt, Close, Request, RequestEntry, Settlement, decode_request
-from tollbook.journal.line import UNREADABLE, Line
+from tollbook.journal.line import Line
 from tollbook.journal.segment import BALLAST, LOCK, segments
 from tollbook.journal.tail import LaneTail
 
@@ -34,21 +34,29 @@ class OpenAttempt(Struct, frozen=True):
 
 
 class OpenRequest(Struct):
-    """A request without an end. `made` is the number of its last attempt, `targets` the route so far; `bases` and
-    `outcome` are of the attempts that were settled; `attempts` the others, by lane and sequence of their opening."""
+    """What is known of a request that is not over. Its entries may stand in several lanes, which may be read in any
+    order: `request` and `arrived` are None until its opening was read; `ended` is set when its end was read first, to
+    the number of its attempts.
 
-    request: Request
-    arrived: int
-    made: int = 0
-    targets: list[str] = []
-    attempts: dict[tuple[str, int], OpenAttempt] = {}
-    bases: list[str] = []
-    outcome: str = "unsettled"
+    `targets`, `settled` (outcome and basis) and `attempts` (those without a settlement) are by number of the attempt.
+    """
+
+    request: Request | None = None
+    arrived: int | None = None
+    ended: int | None = None
+    targets: dict[int, str] = {}
+    settled: dict[int, tuple[str, str]] = {}
+    attempts: dict[int, OpenAttempt] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its end was read, and all that belongs to it, so that it can be forgotten."""
+        return self.arrived is not None and self.ended is not None and self.ended <= len(self.targets)
 
 
 class Remains(Struct, frozen=True):
     """What a lane holds. `sequence`, `digest` and `recorded` are of its last good line (-1 and None when it has none);
-    `torn` counts the bytes after it; `ended`: its writer closed it; `requests` are those without an end, by id."""
+    `torn` counts the bytes after it; `ended`: its writer closed it; `requests` are those not over, by id."""
 
     lane: str
     sequence: int
@@ -63,22 +71,31 @@ class _Named(Struct):
     id: str
 
 
-class _Ended(Struct):
-    sequence: int
+class _Numbered(Struct):
+    number: int
+
+
+class _Outcome(Struct):
     outcome: str
     basis: str = "unreported"
 
 
+class _Made(Struct):
+    attempts: int
+
+
 class _Settled(Struct):
-    """What of a settling entry says which attempt it settles, and how."""
+    """What of a settling entry says which attempt it settles, how, and whether it ends the request."""
 
     request: _Named
-    settlement: _Ended
-    lane: str | None = None
+    attempt: _Numbered
+    settlement: _Outcome
+    close: _Made | None = None
 
 
 class _Closed(Struct):
     request: _Named
+    close: _Made
 
 
 _settled_decoder: Final = msgspec.json.Decoder(_Settled)
@@ -103,8 +120,9 @@ def is_live(directory: Path) -> bool:
 def examine(directory: Path, before: Remains | None = None) -> Remains:
     """Read a lane through, checking its chain. Only what is open is kept in memory.
 
-    `before` are the remains of the same writer's earlier lane: what was open there may have been settled here, and
-    what still is open is carried on.
+    A writer whose lane failed settles in another one what it opened in the first: `before` are the remains of such a
+    lane, taken on here. With the remains of each handed to the next, in any order, the last ones hold what is open in
+    all of them together, what a supervisor has already marked unsettled in a lane of its own excepted.
 
     Raises Tampered when whole lines do not follow one another, BrokenPromise when one is not what its kind says.
     """
@@ -162,17 +180,17 @@ def unsettled(remains: Remains) -> list[RequestEntry]:
     carries its end."""
     entries = []
     for pending in remains.requests.values():
-        opened = sorted(pending.attempts.values(), key=lambda open_attempt: open_attempt.attempt.number)
-        for index, open_attempt in enumerate(opened):
+        for number, opened in sorted(pending.attempts.items()):
+            assert pending.request is not None, "an attempt is opened together with its request"
+            settlement = Settlement(opened=opened.recorded, sequence=opened.sequence, outcome="unsettled")
+            close = _close(pending, "unsettled", None) if number == max(pending.attempts) else None
             entries.append(
                 RequestEntry(
                     request=pending.request,
-                    attempt=open_attempt.attempt,
-                    settlement=Settlement(
-                        opened=open_attempt.recorded, sequence=open_attempt.sequence, outcome="unsettled"
-                    ),
-                    close=_close(pending, "unsettled", None) if index == len(opened) - 1 else None,
-                    lane=open_attempt.lane,
+                    attempt=opened.attempt,
+                    settlement=settlement,
+                    close=close,
+                    lane=opened.lane,
                 )
             )
     return entries
@@ -183,13 +201,15 @@ def interrupted(remains: Remains) -> list[RequestEntry]:
 
     They end as their last attempt did; `error` is `interrupted`.
     """
-    return [
-        RequestEntry(
-            request=pending.request, close=_close(pending, pending.outcome, "interrupted"), opened=pending.arrived
-        )
-        for pending in remains.requests.values()
-        if not pending.attempts
-    ]
+    entries = []
+    for pending in remains.requests.values():
+        # One that ended, or whose opening was not read, is known by its marks only: its end is not ours to tell.
+        if pending.request is None or pending.arrived is None or pending.ended is not None or pending.attempts:
+            continue
+        outcome, _ = pending.settled[max(pending.settled)]
+        close = _close(pending, outcome, "interrupted")
+        entries.append(RequestEntry(request=pending.request, close=close, opened=pending.arrived))
+    return entries
 
 
 def _take(requests: dict[str, OpenRequest], line: Line) -> None:
@@ -197,11 +217,13 @@ def _take(requests: dict[str, OpenRequest], line: Line) -> None:
     try:
         if line.kind in ("request.opened", "attempt.opened"):
             _open(requests, line, decode_request(line.bytes))
-        elif line.kind == "attempt.settled":
-            _settle(requests, line)
-        elif line.kind in ("request.settled", "request.closed"):
-            requests.pop(_closed_decoder.decode(line.bytes).request.id, None)
-    except UNREADABLE as error:
+        elif line.kind in ("attempt.settled", "request.settled", "attempt.unsettled"):
+            _settle(requests, _settled_decoder.decode(line.bytes))
+        elif line.kind == "request.closed":
+            closed = _closed_decoder.decode(line.bytes)
+            if closed.close.attempts:
+                _end(requests, closed.request.id, closed.close.attempts)
+    except msgspec.MsgspecError as error:
         raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: not a {line.kind} entry: {error}") from error
 
 
@@ -209,32 +231,47 @@ def _open(requests: dict[str, OpenRequest], line: Line, entry: RequestEntry) -> 
     attempt = entry.attempt
     if attempt is None:
         raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} without an attempt")
-    pending = requests.get(entry.request.id)
-    if pending is None:
-        pending = requests[entry.request.id] = OpenRequest(entry.request, arrived=line.recorded)
-    pending.made = max(pending.made, attempt.number)
-    target = f"{attempt.vendor}/{attempt.model_sent}"
-    if not pending.targets or pending.targets[-1] != target:
-        pending.targets.append(target)
-    pending.attempts[line.lane, line.sequence] = OpenAttempt(attempt, line.lane, line.sequence, line.recorded)
+    pending = requests.setdefault(entry.request.id, OpenRequest())
+    pending.request = entry.request
+    if line.kind == "request.opened":
+        pending.arrived = line.recorded
+    pending.targets[attempt.number] = f"{attempt.vendor}/{attempt.model_sent}"
+    if attempt.number not in pending.settled and pending.ended is None:
+        pending.attempts[attempt.number] = OpenAttempt(attempt, line.lane, line.sequence, line.recorded)
+    if pending.is_over:
+        del requests[entry.request.id]
 
 
-def _settle(requests: dict[str, OpenRequest], line: Line) -> None:
-    settled = _settled_decoder.decode(line.bytes)
-    pending = requests.get(settled.request.id)
-    if pending is not None:
-        pending.attempts.pop((settled.lane or line.lane, settled.settlement.sequence), None)
-        pending.bases.append(settled.settlement.basis)
-        pending.outcome = settled.settlement.outcome
+def _settle(requests: dict[str, OpenRequest], entry: _Settled) -> None:
+    number, settlement = entry.attempt.number, entry.settlement
+    pending = requests.setdefault(entry.request.id, OpenRequest())
+    pending.attempts.pop(number, None)
+    pending.settled[number] = settlement.outcome, settlement.basis
+    if entry.close is not None:
+        _end(requests, entry.request.id, entry.close.attempts)
+
+
+def _end(requests: dict[str, OpenRequest], name: str, attempts: int) -> None:
+    """Forget a request that is over; of one whose openings stand in a lane not read yet, remember that it is."""
+    pending = requests.setdefault(name, OpenRequest())
+    pending.ended = attempts
+    pending.attempts.clear()
+    if pending.is_over:
+        del requests[name]
 
 
 def _close(pending: OpenRequest, outcome: str, error: str | None) -> Close:
+    route: list[str] = []
+    for _, target in sorted(pending.targets.items()):
+        if target not in route[-1:]:
+            route.append(target)
+    bases = [basis for _, basis in pending.settled.values()] + ["unreported"] * len(pending.attempts)
     return Close(
         outcome=outcome,
-        attempts=pending.made,
-        route=">".join(pending.targets),
+        attempts=max(pending.targets),
+        route=">".join(route),
         error=error,
-        basis=weakest_basis(pending.bases + ["unreported"] * len(pending.attempts)),
+        basis=weakest_basis(bases),
         client="gone",
     )
 
