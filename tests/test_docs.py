@@ -57,6 +57,14 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+def test_pages_that_code_names_are_there() -> None:
+    """A page named in a docstring, a message or a document in plain text can be opened."""
+    for path in tracked():
+        if path.suffix in {".py", ".md", ".toml"} and "pricing" not in path.parts:
+            for name in re.findall(r"(?<![\w/.])(?:docs|decisions)/[\w/-]+\.md", path.read_text()):
+                assert (ROOT / name).is_file(), f"{path.relative_to(ROOT)} names {name}"
+
+
 def test_every_closed_word_is_documented() -> None:
     """Entry kinds, findings, refusals, faults, checks and words of the closed lists all stand in the reference."""
     pages = {name: (REFERENCE / name).read_text() for name in PAGES}

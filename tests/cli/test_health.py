@@ -1,5 +1,6 @@
 """What `tollbook doctor` looks at, one thing at a time."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,22 @@ def test_files_of_a_book(tmp_path: Path) -> None:
     assert found["permissions"].message == "open to others: keys/signing.key"
     (book.root / "keys" / "signing.key").write_bytes(b"x" * 32)
     assert [check.state for check in health.check_files(book.root, settings)] == ["broken"]
+
+
+def test_an_anchor_is_as_old_as_its_last_checkpoint(tmp_path: Path) -> None:
+    """The newest checkpoint of this book in the anchor's directory decides; another book's does not."""
+    book = Book.create(tmp_path / "book", release="1", actor="me")
+    anchor = tmp_path / "anchor"
+    anchor.mkdir()
+    settings = parse(CONFIG + "journal: {anchor: ./anchor}\n", base=tmp_path)
+    (anchor / "other-7").touch()
+    states = []
+    for make_old in (None, False, True):
+        if make_old is not None:
+            (anchor / f"{book.id}-7").touch()
+            os.utime(anchor / f"{book.id}-7", (0, 0) if make_old else None)
+        states += [check.state for check in health.check_files(book.root, settings) if check.name == "anchor"]
+    assert states == ["warning", "ok", "warning"]
 
 
 def test_a_file_system_that_forgets_is_named() -> None:

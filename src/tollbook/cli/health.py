@@ -130,7 +130,7 @@ def check_files(root: Path, settings: Settings | None) -> Iterator[Check]:
     yield _check_filesystem(root)
     yield _check_space(root, settings)
     yield _check_age("checkpoint", book.checkpoints / "latest", CHECKPOINT_LIMIT_SECONDS, "run `tollbook serve`")
-    yield _check_anchor(settings)
+    yield _check_anchor(settings, book.id)
 
 
 def _check_permissions(root: Path) -> Check:
@@ -178,11 +178,13 @@ def _check_age(name: str, path: Path, limit: int, todo: str) -> Check:
     return Check(name, "ok" if age <= limit else "warning", f"{age:,} s old", None if age <= limit else todo)
 
 
-def _check_anchor(settings: Settings | None) -> Check:
+def _check_anchor(settings: Settings | None, book: str) -> Check:
     if settings is None or settings.journal.anchor is None:
         told = "none: whoever holds the signing key could write all history anew"
         return Check("anchor", "warning", told, "set journal.anchor to a directory elsewhere")
-    latest = Path(settings.journal.anchor) / "latest"
+    directory = Path(settings.journal.anchor)
+    kept = sorted(directory.glob(f"{book}-*"), key=lambda path: path.stat().st_mtime)
+    latest = kept[-1] if kept else directory / f"{book}-1"
     return _check_age("anchor", latest, ANCHOR_LIMIT_SECONDS, "see that the anchor's directory can be written")
 
 

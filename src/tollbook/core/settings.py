@@ -116,7 +116,7 @@ class Journal(Struct, frozen=True, kw_only=True):
     ] = 600
     anchor: Annotated[
         str | None,
-        Meta(description="A directory on another disk or host to which every signed checkpoint is copied."),
+        Meta(description="A directory on another disk or host, to which a signed checkpoint goes every ten minutes."),
     ] = None
 
 
