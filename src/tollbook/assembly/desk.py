@@ -20,10 +20,12 @@ from tollbook.assembly.boot import BookBoot, Channel, receive
 from tollbook.core.clock import SECOND, now
 from tollbook.core.faults import Fault, NotFound
 from tollbook.core.identity import instant_of, is_request_id
-from tollbook.ledger.trace import Tracer
+from tollbook.ledger.reader import Reader
+from tollbook.ledger.trace import TENANT, trace
 
 PENDING_SECONDS: Final = 1.0
 """How long a request of one's own that the book has not reached yet is waited for."""
+POLL_SECONDS: Final = 0.1
 RECENT: Final = 3600 * SECOND
 
 
@@ -31,40 +33,28 @@ class Desk:
     """The API's handlers. A request id of another tenant and one that does not exist are the same 404."""
 
     def __init__(self, root: Path) -> None:
-        self._tracer: Final = Tracer(root)
+        self._reader: Final = Reader(root)
 
     async def request(self, request: Request) -> Response:
         """`GET /tollbook/v1/requests/{id}`: the trace object in the tenant's view."""
-        tenant = request.headers["x-tollbook-tenant"]
-        workloads = [name for name in request.headers.get("x-tollbook-workloads", "").split(",") if name]
         request_id = request.path_params["id"]
         if not is_request_id(request_id):
             return _fault(404, "request_unknown", f"there is no request {request_id[:64]!r}")
+        tenant = request.headers["x-tollbook-tenant"]
+        limited = request.headers.get("x-tollbook-workloads")
+        workloads = None if limited is None else limited.split(",")
         until = asyncio.get_running_loop().time() + PENDING_SECONDS
         while True:
-            found = await self._find(request_id)
-            if found is not None:
-                break
-            if asyncio.get_running_loop().time() >= until:
-                return self._not_there(request_id)
-            await asyncio.sleep(0.1)
-        facts = found["request"]
-        if facts["tenant"] != tenant or (workloads and facts["workload"] not in (*workloads, None)):
-            return _fault(404, "request_unknown", f"there is no request {request_id!r}")
-        return JSONResponse(found)
-
-    async def _find(self, request_id: str) -> dict[str, dict[str, str]] | None:
-        try:
-            found: dict[str, dict[str, str]] = await asyncio.to_thread(self._tracer.trace, request_id, "tenant")
-        except NotFound:
-            return None
-        return found
-
-    def _not_there(self, request_id: str) -> Response:
-        """An id minted within the last hour may still be on its way into the ledger."""
-        if 0 <= now() - instant_of(request_id) < RECENT:
-            return JSONResponse({"request": {"id": request_id}, "state": "pending"}, status_code=202)
-        return _fault(404, "request_unknown", f"there is no request {request_id!r}")
+            try:
+                found = await asyncio.to_thread(
+                    trace, self._reader, request_id, view=TENANT, tenant=tenant, workloads=workloads
+                )
+            except NotFound:
+                if asyncio.get_running_loop().time() >= until:
+                    return _not_there(request_id)
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                return JSONResponse(found)
 
 
 def application(root: Path) -> Starlette:
@@ -78,6 +68,13 @@ def application(root: Path) -> Starlette:
 
 def _fault(status: int, code: str, message: str) -> Response:
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
+
+
+def _not_there(request_id: str) -> Response:
+    """An id minted lately may still be on its way into the ledger."""
+    if 0 <= now() - instant_of(request_id) < RECENT:
+        return JSONResponse({"request": {"id": request_id}, "state": "pending"}, status_code=202)
+    return _fault(404, "request_unknown", f"there is no request {request_id!r}")
 
 
 def _unknown_route(request: Request, fault: Exception) -> Response:

@@ -10,7 +10,7 @@ from tollbook.assembly.acts import NotServed, ask, local_actor
 from tollbook.assembly.erasure import Erasure, erase
 from tollbook.assembly.prices import activate
 from tollbook.assembly.supervisor import Supervisor
-from tollbook.core.settings import Settings
+from tollbook.core.settings import Secrets, Settings
 from tollbook.journal.book import Book
 from tollbook.journal.personal import PersonalDirectory
 from tollbook.journal.recording import BookLane
@@ -36,12 +36,11 @@ def init(root: Path) -> Book:
 
 def serve(
     settings: Settings,
-    resolve: Callable[[str], str],
-    recorded_configuration: object,
+    secrets: Secrets,
     listening: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Run the gateway and the book until SIGTERM. Raises BadInput, BookLocked when it cannot begin."""
-    supervisor = Supervisor(settings, resolve, __version__, recorded_configuration, listening)
+    supervisor = Supervisor(settings, secrets, __version__, listening)
     asyncio.run(supervisor.run())
 
 

@@ -6,7 +6,7 @@ writing; the desk answers questions. Each may die without the others noticing.
 
 import asyncio
 import contextlib
-import secrets as random
+import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ from tollbook.assembly.reaping import Registrar, known_heads
 from tollbook.core.clock import now
 from tollbook.core.digest import canonical_json
 from tollbook.core.faults import BadInput, JournalUnavailable
-from tollbook.core.settings import Settings
+from tollbook.core.settings import Secrets, Settings, recorded_form
 from tollbook.journal.book import Book, BookLock
 from tollbook.journal.entry import ConfigurationLoaded
 from tollbook.journal.objects import ObjectStore
@@ -33,25 +33,23 @@ CHILD_GRACE_SECONDS: Final = 30.0
 
 
 class Supervisor:
-    """`settings` is the configuration as it will be recorded; `resolve` gives the secret behind a reference."""
+    """`listening` is told the address each time a worker is ready."""
 
     def __init__(
         self,
         settings: Settings,
-        resolve: Callable[[str], str],
+        vault: Secrets,
         release: str,
-        recorded_configuration: object,
         listening: Callable[[str], None] = lambda address: None,
     ) -> None:
         self._settings: Final = settings
-        self._resolve: Final = resolve
+        self._secrets: Final = vault
         self._release: Final = release
-        self._recorded: Final = recorded_configuration
         self._listening: Final = listening
         self._book: Final = Book.open(Path(settings.book))
         self._stopping = asyncio.Event()
         self._children: Final[dict[str, Running]] = {}
-        self._pepper: Final = random.token_bytes(32)
+        self._pepper: Final = secrets.token_bytes(32)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then drain, close every lane and return."""
@@ -82,12 +80,21 @@ class Supervisor:
         ]
         watch = asyncio.create_task(self._watch(registrar))
         keeping = [asyncio.create_task(one) for one in (*book, *workers)]
+        for task in keeping:
+            task.add_done_callback(self._kept)
         await self._stopping.wait()
         await self._stop(keeping[len(book) :], lambda name: name.startswith("worker"), settings.gateway.shutdown_grace)
         watch.cancel()
         with contextlib.suppress(JournalUnavailable):
             registrar.close("stopped")
         await self._stop(keeping[: len(book)], lambda name: True, 0)
+
+        for task in keeping:
+            task.result()
+
+    def _kept(self, task: asyncio.Task[None]) -> None:
+        """A child is kept until the supervisor stops; when keeping it fails, everything stops and says why."""
+        self._stopping.set()
 
     async def _stop(self, tasks: list[asyncio.Task[None]], chosen: Callable[[str], bool], grace: float) -> None:
         for name, running in list(self._children.items()):
@@ -169,9 +176,7 @@ class Supervisor:
             prices=str(ObjectStore(self._book.root).path(active_prices(self._book, now()))),
             pepper=self._pepper,
             secrets=[
-                (vendor.name, key.name, self._resolve(key.secret))
-                for vendor in settings.vendors.values()
-                for key in vendor.keys
+                (vendor, key, secret) for vendor, keys in self._secrets.vendors.items() for key, secret in keys.items()
             ],
             callers=self._callers(),
             lanes=lanes,
@@ -182,14 +187,12 @@ class Supervisor:
         callers: dict[str, BootCaller] = {}
         for tenant in self._settings.tenants.values():
             for key in tenant.keys:
-                hashed = key_hash(self._pepper, self._resolve(key.secret))
-                if hashed in callers:
-                    raise BadInput(f"tenants {callers[hashed].tenant} and {tenant.name} have the same key {key.name!r}")
+                hashed = key_hash(self._pepper, self._secrets.tenants[tenant.name][key.name])
                 callers[hashed] = BootCaller(tenant.name, key.name, key.workloads or tenant.workloads)
         return callers
 
     def _record_configuration(self, registrar: Registrar) -> None:
-        named = ObjectStore(self._book.root).put(canonical_json(self._recorded))
+        named = ObjectStore(self._book.root).put(canonical_json(recorded_form(self._settings)))
         registrar.record("configuration.loaded", ConfigurationLoaded(digest=self._settings.digest, object=named))
 
     async def _watch(self, registrar: Registrar) -> None:

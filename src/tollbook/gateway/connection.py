@@ -72,8 +72,7 @@ class ClientConnection(asyncio.Protocol):
     # --- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclasses
         self._road.connections.add(self)
 
     def connection_lost(self, fault: Exception | None) -> None:

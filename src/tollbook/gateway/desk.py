@@ -42,8 +42,9 @@ class DeskCall:
         lines = [
             b"%b %b HTTP/1.1\r\nhost: desk\r\ncontent-length: %d\r\n" % (request.method, target, len(request.body)),
             f"x-tollbook-tenant: {self._caller.tenant.name}\r\nx-tollbook-key: {self._caller.key}\r\n".encode(),
-            f"x-tollbook-workloads: {','.join(self._caller.workloads)}\r\n".encode(),
         ]
+        if self._caller.workloads != self._caller.tenant.workloads:
+            lines.append(f"x-tollbook-workloads: {','.join(self._caller.workloads)}\r\n".encode())
         content_type = request.header(b"content-type")
         if content_type is not None:
             lines.append(b"content-type: %b\r\n" % content_type)

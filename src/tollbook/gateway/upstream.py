@@ -61,7 +61,7 @@ class VendorConnection(asyncio.Protocol):
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclasses
 
     def send(self, listener: Listener, data: bytes) -> None:
         """Write a whole request; its answer goes to the listener."""
