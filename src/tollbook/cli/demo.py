@@ -62,7 +62,8 @@ def demo(
             _show(console, document)
         if keep:
             _show_running(console, stage, keys)
-            signal.pause()
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
     raise typer.Exit(exits.FINE if document["verify"]["verified"] and document["complete"] else exits.BROKEN)
 
 

@@ -1,5 +1,6 @@
 """The command `tollbook`."""
 
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -72,8 +73,9 @@ app.add_typer(prices.app, name="prices")
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line (`sys.argv` by default) and leave with its exit code.
 
-    A fault is told in words, without a traceback.
+    A fault is told in words, without a traceback. What any command writes, its owner alone can read.
     """
+    os.umask(0o077)
     try:
         app(arguments)
     except Fault as fault:
