@@ -77,7 +77,7 @@ READINGS = st.builds(
     Reading,
     output_text=st.integers(0, 10_000),
     output_deltas=st.integers(0, 10_000),
-    usage=st.one_of(
+    partial=st.one_of(
         st.none(),
         st.dictionaries(
             st.sampled_from(["input", "input_cache_read", "output", "output_reasoning", "web_searches"]),
@@ -95,7 +95,9 @@ def test_no_class_exceeds_its_bound(reading: Reading, limit: int | None, text: s
         made = estimate(adapter, request, reading)
         assert set(made.usage) == set(made.bound) >= {"input", "output"}
         assert all(0 <= quantity <= made.bound[name] for name, quantity in made.usage.items())
-        assert all(made.usage[name] >= quantity for name, quantity in (reading.usage or {}).items() if name != "input")
+        assert all(
+            made.usage[name] >= quantity for name, quantity in (reading.partial or {}).items() if name != "input"
+        )
 
 
 MEDIA = [

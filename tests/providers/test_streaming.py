@@ -129,8 +129,9 @@ def test_odd_shapes_never_raise(value: object) -> None:
     body = json.dumps(value).encode()
     for adapter in (OPENAI, ANTHROPIC):
         for reading in (adapter.read(200, body), read_pieces(adapter, [b"data: " + body + b"\n\n"])[0]):
-            assert reading.basis in ("provider_reported", "unreported")
-            assert all(quantity >= 0 for quantity in (reading.usage or {}).values())
+            assert (reading.basis == "provider_reported") == (reading.usage is not None)
+            assert reading.usage is None or reading.partial is None
+            assert all(quantity >= 0 for quantity in (reading.usage or reading.partial or {}).values())
         assert adapter.read(503, body).error
 
 

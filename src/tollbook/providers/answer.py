@@ -8,6 +8,7 @@ import msgspec
 
 from tollbook.core.usage import Usage
 from tollbook.providers.body import UNREADABLE, read_value
+from tollbook.providers.contract import Reading
 
 RAW_LIMIT: Final = 8 * 1024
 _WORD_LIMIT: Final = 256
@@ -56,6 +57,19 @@ def flag(flags: list[str], word: str) -> None:
 def word(value: object) -> str | None:
     """A name a vendor sent (model, id, tier); None when it is no text, empty, or longer than any name."""
     return value if isinstance(value, str) and 0 < len(value) <= _WORD_LIMIT else None
+
+
+def put_usage(reading: Reading, decomposed: Decomposition, final: bool) -> bool:
+    """Put a usage into a reading, as its usage or as a partial one; whether it is the last word."""
+    for remark in decomposed.flags:
+        flag(reading.flags, remark)
+    if final and decomposed.whole:
+        reading.usage = decomposed.usage
+        reading.basis = "provider_reported"
+        return True
+    reading.partial = decomposed.usage or None
+    flag(reading.flags, "partial_usage")
+    return False
 
 
 def split_headline(usage: Usage, headline: int, base: str, parts: dict[str, int | None], flags: list[str]) -> None:

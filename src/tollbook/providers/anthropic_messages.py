@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from tollbook.providers.answer import error_word, flag, keep_raw, read_error, word
+from tollbook.providers.answer import error_word, keep_raw, put_usage, read_error, word
 from tollbook.providers.anthropic_usage import decompose, merge
 from tollbook.providers.body import UNREADABLE, BillingFieldRefused, present, read_value, replace_model, splice
 from tollbook.providers.contract import Estimate, Prepared, Reading
@@ -88,15 +88,7 @@ def _describe(reading: Reading, raw: bytes, final: bool) -> bool:
     reading.tier = word(service.service_tier)
     reading.region = None if service.inference_geo == _NO_REGION else word(service.inference_geo)
     reading.speed = word(service.speed)
-    usage, whole, flags = decompose(raw)
-    reading.usage = usage or None
-    for remark in flags:
-        flag(reading.flags, remark)
-    if final and whole:
-        reading.basis = "provider_reported"
-        return True
-    flag(reading.flags, "partial_usage")
-    return False
+    return put_usage(reading, decompose(raw), final)
 
 
 class MessageReader(EventReader):

@@ -14,17 +14,18 @@ from tollbook.core.usage import Usage
 class Reading(Struct, kw_only=True):
     """What a vendor's answer says of itself.
 
-    `usage` is in disjoint classes and None when nothing was reported; `raw` is the vendor's usage object as it came
-    (on one line, at most 8 KiB; for a stream that spreads it over events, the merged object); `basis` is
-    `provider_reported` or `unreported`. Only with `provider_reported` is the usage final: with `unreported` it is what
-    had been said when the answer broke off (flag `partial_usage`), a floor for `Adapter.estimate` and nothing else.
-    `flags` are words of FLAGS. `complete` is False for an answer that ended without its terminal event or that
-    carries an error. `error` is the type and code of a vendor's error (never its message). `output_text` is the number
-    of UTF-8 bytes of answer text that were seen and `output_deltas` in how many pieces they came, for estimates; 0
-    where the usage was reported.
+    `usage` is in disjoint classes and None when nothing final was reported; `basis` is `provider_reported` when there
+    is a usage, else `unreported`. `partial` is what had been said when the answer broke off before a final usage (flag
+    `partial_usage`): a floor for `Adapter.estimate`, and nothing to charge by. `raw` is the vendor's usage object as it
+    came (on one line, at most 8 KiB; for a stream that spreads it over events, the merged object). `flags` are words of
+    FLAGS. `complete` is False for an answer that ended without its terminal event or that carries an error; a usage can
+    be final all the same. `error` is the type and code of a vendor's error (never its message). `output_text` is the
+    number of UTF-8 bytes of answer text that were seen and `output_deltas` in how many pieces they came, for estimates;
+    0 where the usage was reported.
     """
 
     usage: Usage | None = None
+    partial: Usage | None = None
     basis: str = "unreported"
     raw: bytes | None = None
     model_served: str | None = None
@@ -108,7 +109,7 @@ class Adapter(Protocol):
     """What is added to a vendor's `base_url`, which for OpenAI's format ends in `/v1` already."""
     format: str
     model_fields: frozenset[str]
-    """Top-level members that decide model, price or who is billed, beside `model` itself."""
+    """Top-level members that decide model or price, beside `model` itself."""
     billing_fields: frozenset[str]
     """Top-level members that select who is billed; `prepare` refuses a body that has one."""
     object_fields: tuple[str, ...]

@@ -40,7 +40,7 @@ def estimate_usage(prompt: Prompt, output_limit: int | None, reading: Reading) -
     with media in it, or when it is open-ended, there is none. The bound of the output is the request's own limit;
     without one, the bytes of answer text that were seen, and `method` says which. No class exceeds its bound.
     """
-    reported = reading.usage or {}
+    reported = reading.usage or reading.partial or {}
     usage, bound = _estimate_input(prompt, reported)
     shown = max(reading.output_deltas, _tokens(reading.output_text), reported.get("output", 0))
     hidden = {name: quantity for name, quantity in reported.items() if name.startswith("output") and name != "output"}

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from tollbook.providers.answer import error_word, flag, keep_raw, read_error, word
+from tollbook.providers.answer import error_word, keep_raw, put_usage, read_error, word
 from tollbook.providers.body import UNREADABLE, Splice, present, replace_model, scan, splice
 from tollbook.providers.contract import Estimate, Prepared, Reading
 from tollbook.providers.estimate import Prompt, estimate_usage, output_limit
@@ -96,15 +96,7 @@ def _generated(message: dict[str, Any]) -> int:
 def _describe(reading: Reading, raw: bytes, final: bool) -> bool:
     """Put a usage object into a reading; whether its usage is final."""
     reading.raw = keep_raw(raw, reading.flags)
-    usage, whole, flags = decompose(raw)
-    reading.usage = usage or None
-    for remark in flags:
-        flag(reading.flags, remark)
-    if final and whole:
-        reading.basis = "provider_reported"
-        return True
-    flag(reading.flags, "partial_usage")
-    return False
+    return put_usage(reading, decompose(raw), final)
 
 
 class ChatReader(EventReader):
