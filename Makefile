@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP    := -m pip --disable-pip-version-check --quiet
 # A venv of its own for the demo: it installs the core only, as a user would.
 DEMO   := $(VENV)-demo
 
@@ -31,12 +31,12 @@ reference: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(BIN)/python $(PIP) install -c constraints.txt -e '.[dev]'
 	touch $@
 
 $(DEMO)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO)
-	$(PIP) install -c constraints.txt -e .
+	$(DEMO)/bin/python $(PIP) install -c constraints.txt -e .
 	touch $@
 
 clean:
