@@ -190,6 +190,17 @@ def test_what_was_settled_in_another_lane_is_settled(tmp_path: Path, order: tupl
     assert kept == {"r2", "r3"}, "what is over is forgotten"
 
 
+def test_a_request_that_ended_elsewhere_is_not_ended_again(tmp_path: Path) -> None:
+    """Its end counts even where the lane of its last opening is not among those read."""
+    lane, third = new_lane(tmp_path), new_lane(tmp_path, NAME + "2")
+    one = write(lane, "request.opened", "r1", attempt=attempt(1))
+    write(lane, "attempt.settled", "r1", attempt=attempt(1), settlement=settlement(one, "timeout"))
+    write(third, "request.settled", "r1", attempt=attempt(2), settlement=settlement(1), close=END_OF_TWO, lane=SPARE)
+    for order in permutations([lane.directory, third.directory]):
+        remains = read_in(order)
+        assert unsettled(remains) == interrupted(remains) == []
+
+
 def test_remains_handed_on_stay_as_they_were(tmp_path: Path) -> None:
     """What one lane left is not changed by reading another."""
     lane, spare = new_lane(tmp_path), new_lane(tmp_path, SPARE)
