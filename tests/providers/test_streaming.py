@@ -135,6 +135,19 @@ def test_odd_shapes_never_raise(value: object) -> None:
         assert adapter.read(503, body).error
 
 
+@pytest.mark.parametrize("depth", [50, 400, 900, 960, 980, 990, 1000, 5000])
+def test_deep_nesting_never_raises(depth: int) -> None:
+    """A usage nested as deep as a decoder takes it, or deeper, is no exception anywhere."""
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    start = b'data: {"type":"message_start","message":{"model":"m","usage":{"input_tokens":3,"x":' + deep + b"}}}\n\n"
+    chunk = b'data: {"model":"m","choices":[],"usage":{"prompt_tokens":3,\n"x":' + deep + b"}}\n\n"
+    delta = b'data: {"choices":[{"delta":{"content":' + deep + b"}}]}\n\n"
+    for adapter in (OPENAI, ANTHROPIC):
+        read_pieces(adapter, [start, start, chunk, delta, DONE])
+        adapter.read(200, chunk[6:-2])
+        adapter.read(400, deep)
+
+
 def test_quiet_chunks_pass_as_the_same_object() -> None:
     """Nothing is copied where nothing is hidden."""
     for hides in (False, True):

@@ -87,17 +87,18 @@ def _split_cache_writes(usage: Usage, written: int | None, split: _CacheCreation
         del usage["input_cache_write"]
 
 
-def merge(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
+def merge(older: dict[str, Any], newer: dict[str, Any], depth: int = 2) -> dict[str, Any]:
     """Two reports of one stream as one: counts by their maximum, so that the order does not matter.
 
     The counts of a stream are cumulative and repeated, never to be summed, and a later report may lack fields or
-    reset them to 0. Of anything that is no count the newer value stands, unless it is null or empty.
+    reset them to 0. Of anything that is no count the newer value stands, unless it is null or empty. Objects are merged
+    to a depth of 2, which is where Anthropic's counts lie.
     """
     merged = dict(older)
     for name, value in newer.items():
         known = merged.get(name)
-        if isinstance(known, dict) and isinstance(value, dict):
-            merged[name] = merge(known, value)
+        if depth > 1 and isinstance(known, dict) and isinstance(value, dict):
+            merged[name] = merge(known, value, depth - 1)
         elif type(known) is int and type(value) is int:
             merged[name] = max(known, value)
         elif known is None or value:

@@ -71,7 +71,7 @@ def parse_event(block: bytes) -> Event:
 
 def _ends(data: bytes | bytearray, start: int) -> list[int]:
     """Where events end."""
-    if _CR in data:
+    if data.find(_CR, start) >= 0:
         return [boundary.end() for boundary in _BOUNDARY.finditer(data, start)]
     ends: list[int] = []
     found = data.find(b"\n\n", start)
