@@ -130,6 +130,15 @@ def test_the_order_of_usage_events_does_not_matter(order: tuple[int, ...]) -> No
     assert reading.basis == "provider_reported"
 
 
+@pytest.mark.parametrize("nothing", [None, "", {}, []])
+def test_nothing_never_replaces_something(nothing: object) -> None:
+    """A later report that leaves a count, a split or a tier empty does not undo what an earlier one said (E1)."""
+    split = {"cache_creation_input_tokens": 7, "cache_creation": {"ephemeral_1h_input_tokens": 7}}
+    said = {"input_tokens": 4522, "service_tier": "priority", **split}
+    later = dict.fromkeys(said, nothing) | {"output_tokens": 89}
+    assert anthropic_usage.merge(said, later) == said | {"output_tokens": 89}
+
+
 def test_repeated_events_change_nothing() -> None:
     """A vendor that repeats its cumulative usage is metered as one that says it once (F5)."""
     events = [b"data: " + as_raw(event) + b"\n\n" for event in EVENTS]
