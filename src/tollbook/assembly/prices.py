@@ -6,8 +6,9 @@ import msgspec
 from msgspec import Struct
 
 from tollbook.core.faults import BadInput
-from tollbook.journal.book import Book, write_whole
+from tollbook.journal.book import Book
 from tollbook.journal.entry import PricesActivated
+from tollbook.journal.files import write_whole
 from tollbook.journal.objects import ObjectStore
 from tollbook.journal.recording import BookLane
 

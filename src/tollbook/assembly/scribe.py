@@ -14,7 +14,8 @@ from tollbook.assembly.acts import Acts
 from tollbook.assembly.boot import BookBoot, receive
 from tollbook.assembly.child import say
 from tollbook.core.faults import Fault, JournalUnavailable
-from tollbook.journal.book import Book, write_whole
+from tollbook.journal.book import Book
+from tollbook.journal.files import write_whole
 from tollbook.journal.personal import PersonalDirectory
 from tollbook.journal.recording import BookLane
 from tollbook.journal.replay import Batch, replay

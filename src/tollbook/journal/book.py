@@ -7,8 +7,6 @@ import re
 import secrets
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +17,7 @@ from tollbook.core.clock import SECOND, Clock, format_instant, now, parse_instan
 from tollbook.core.faults import BadInput, BookLocked
 from tollbook.journal.checkpoint import Signer
 from tollbook.journal.entry import FORMAT
+from tollbook.journal.files import sync_directory, write_whole
 
 ROLES: Final = ("worker", "spare", "supervisor", "book")
 """What a lane's writer can be; the first part of the lane's name."""
@@ -139,41 +138,6 @@ class BookLock:
 def is_lane_name(text: str) -> bool:
     """Whether a text has the form of a lane's name."""
     return _LANE.fullmatch(text) is not None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Put a file (0600) in its place at once and durably: a reader sees the old bytes or the new, never a part."""
-    with writing(path) as descriptor:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[int]:
-    """A descriptor to write a file's new bytes to; when the block ends well they are durable and in their place."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            yield descriptor
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        draft.rename(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make what was created, renamed or removed in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _furnish(root: Path, release: str, actor: str, instant: int) -> None:

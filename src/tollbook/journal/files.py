@@ -1,9 +1,48 @@
-"""What the lane writer asks of a file system, so that tests can fail or crash it at every single call."""
+"""Files that last: whole files put in place at once, and what the lane writer asks of a file system, call by call, so
+that tests can fail or crash it at each."""
 
 import fcntl
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file (0600) in its place at once and durably: a reader sees the old bytes or the new, never a part."""
+    with writing(path) as descriptor:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[int]:
+    """A descriptor to write a file's new bytes to; when the block ends well they are durable and in their place."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        draft.rename(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make what was created, renamed or removed in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Files(Protocol):
@@ -56,11 +95,7 @@ class RealFiles:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def sync_directory(self, path: Path, /) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(path)
 
     def allocate(self, descriptor: int, size: int, /) -> None:
         os.posix_fallocate(descriptor, 0, size)

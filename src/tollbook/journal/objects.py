@@ -6,8 +6,8 @@ from typing import Final
 
 from tollbook.core.digest import sha256_hex
 from tollbook.core.faults import NotFound, Tampered
-from tollbook.journal.book import sync_directory, write_whole
 from tollbook.journal.entry import ObjectNamed
+from tollbook.journal.files import sync_directory, write_whole
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 

@@ -26,8 +26,8 @@ from urllib.parse import quote
 from tollbook.core.clock import SECOND, Clock, now
 from tollbook.core.digest import keyed_digest
 from tollbook.core.faults import BadInput
-from tollbook.journal.book import sync_directory, write_whole
 from tollbook.journal.entry import PersonalErased
+from tollbook.journal.files import sync_directory, write_whole
 
 _CACHED: Final = 65_536
 _HAND_OVER_BYTES: Final = 1 << 20

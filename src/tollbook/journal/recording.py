@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tollbook.core.clock import SECOND, Clock, now
 from tollbook.core.faults import BadInput, Tampered
-from tollbook.journal.book import Book, BookLock, write_whole
+from tollbook.journal.book import Book, BookLock
 from tollbook.journal.checkpoint import Checkpoint, verify_checkpoint
 from tollbook.journal.closing import drop_torn, examine, is_live
 from tollbook.journal.entry import (
@@ -21,6 +21,7 @@ from tollbook.journal.entry import (
     PersonalErased,
     encode_payload,
 )
+from tollbook.journal.files import write_whole
 from tollbook.journal.heads import HeadsKeeper, Recovered, recover
 from tollbook.journal.lane import Lane
 from tollbook.journal.line import encode_line

@@ -13,8 +13,9 @@ from typing import Final
 import zstandard
 
 from tollbook.core.faults import JournalUnavailable, Tampered
-from tollbook.journal.book import Book, sync_directory, writing
+from tollbook.journal.book import Book
 from tollbook.journal.entry import SegmentSealed, read_head
+from tollbook.journal.files import writing
 from tollbook.journal.heads import HeadsKeeper
 from tollbook.journal.recording import BookLane
 from tollbook.journal.segment import Segment, sealed_path, segments

@@ -11,7 +11,7 @@ from typing import Final
 import duckdb
 
 from tollbook.core.faults import NotFound
-from tollbook.journal.book import sync_directory
+from tollbook.journal.files import sync_directory
 from tollbook.ledger.schema import SCHEMA_VERSION
 
 POINTER: Final = "current"
