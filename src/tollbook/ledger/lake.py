@@ -88,9 +88,7 @@ class Lake:
     def insert(self, table: Table, rows: list[Row]) -> None:
         """Add rows to a table."""
         if rows:
-            self._connection.register("incoming", as_arrow(table, rows))
-            self._connection.execute(f"INSERT INTO {quote(table.name)} SELECT * FROM incoming")
-            self._connection.unregister("incoming")
+            self._connection.from_arrow(as_arrow(table, rows)).insert_into(table.name)
 
     def clear(self, table: Table) -> None:
         """Remove all rows of a table; its files are dropped whole."""
