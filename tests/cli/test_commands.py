@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jsonschema
+import psutil
 import pytest
 
 from tollbook.cli import demo_traffic, main
@@ -269,6 +270,25 @@ def test_the_whole_recorded_hour_is_replayed() -> None:
     document = run("replay", str(file), "--json").document()
     assert document["equal"]
     assert document["requests"] == 19_366
+
+
+def test_a_killed_demo_leaves_nothing_behind(tmp_path: Path) -> None:
+    """SIGTERM ends the demo together with its gateway and its vendors."""
+    directory = tmp_path / "demo"
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "tollbook", "demo", "--keep", "--requests", "100", "--directory", str(directory)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert demo.stdout is not None
+    assert "gateway http://" in demo.stdout.readline()
+    children = psutil.Process(demo.pid).children(recursive=True)
+    demo.terminate()
+    demo.communicate(timeout=60)
+    assert len(children) >= 2
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
 
 
 def test_prices_have_their_published_shape() -> None:

@@ -82,6 +82,14 @@ def test_shots_wait_for_their_time(url: str) -> None:
     assert asyncio.run(timed()) >= 0.3
 
 
+def test_a_silent_gateway_ends_the_sending(url: str) -> None:
+    """When nothing at all is answered there is no use in sending the rest; one answer is enough to go on."""
+    with pytest.raises(BadInput, match="answered none of 20 requests"):
+        send(url, [Shot(0.0, "/drop", (), b"a")] * 1000)
+    shots = [Shot(0.0, "/200", (), b"a"), *[Shot(0.0, "/drop", (), b"a")] * 40]
+    assert send(url, shots, connections=1).statuses == {200: 1, 0: 40}
+
+
 def test_an_unreachable_gateway_is_told_once() -> None:
     """When nobody listens the error names the address and asks the right question."""
     with pytest.raises(BadInput, match=r"127\.0\.0\.1:9 cannot be reached: .*is it running"):

@@ -9,7 +9,7 @@ from tollbook.cli.sender import Shot
 
 CONFIG: Final = """\
 book: ./book
-gateway: {listen: "{gateway}", timeouts: {first_byte: 2s}}
+gateway: {listen: "{gateway}", timeouts: {first_byte: 2s}, shutdown_grace: 5s}
 vendors:
   openai: {format: openai, base_url: "{openai}", keys: [{name: main, secret: "env:DEMO_OPENAI_KEY", id: key_demo}]}
   claude:

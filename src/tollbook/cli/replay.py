@@ -27,7 +27,7 @@ Document = dict[str, Any]
 
 CONFIG: Final = """\
 book: ./book
-gateway: {listen: "{gateway}"}
+gateway: {listen: "{gateway}", shutdown_grace: 5s}
 vendors:
   simulated: {format: openai, base_url: "{openai}", keys: [{name: main, secret: "env:REPLAY_VENDOR_KEY"}]}
 models:

@@ -14,7 +14,9 @@ import httptools
 
 from tollbook.core.faults import BadInput
 
-TIMEOUT_SECONDS: Final = 120.0
+TIMEOUT_SECONDS: Final = 60.0
+SILENT_LIMIT: Final = 20
+"""So many requests without any answer, and none before with one, end the sending."""
 
 
 class Shot(NamedTuple):
@@ -43,8 +45,11 @@ class Tally:
         self.results: list[Result] = []
 
     def add(self, result: Result) -> None:
+        """Count a result. Raises BadInput when the gateway has answered nothing at all for long."""
         self.statuses[result.status] += 1
         self.results.append(result)
+        if self.statuses[0] == len(self.results) >= SILENT_LIMIT:
+            raise BadInput(f"the gateway answered none of {SILENT_LIMIT} requests; its log says more")
 
 
 async def send_all(
@@ -52,7 +57,7 @@ async def send_all(
 ) -> Tally:
     """Send every shot at its time, or as soon after it as a connection is free.
 
-    Raises BadInput when the gateway cannot be reached at all.
+    Raises BadInput when the gateway cannot be reached, or answers nothing at all.
     """
     address = _address(url)
     tally = Tally()

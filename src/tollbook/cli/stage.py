@@ -43,8 +43,11 @@ class Stage:
         self._secrets: Final = secrets
         self._seed: Final = seed
         self._processes: list[subprocess.Popen[str]] = []
+        self._former: Any = signal.SIG_DFL
 
     def __enter__(self) -> Self:
+        # A killed demo must not leave its processes behind: SIGTERM unwinds as ^C does.
+        self._former = signal.signal(signal.SIGTERM, _leave)
         try:
             self._start()
         except BaseException:
@@ -54,6 +57,7 @@ class Stage:
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None) -> None:
         self.stop()
+        signal.signal(signal.SIGTERM, self._former)
 
     def stop(self) -> None:
         """Stop the gateway, then the vendor; each may finish what it does."""
@@ -119,6 +123,10 @@ class Stage:
             except OSError:
                 time.sleep(_POLL_SECONDS)
         raise StageFault(f"the gateway is not ready: {_tail(self._log('gateway'))}")
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _address(line: str, log: Path) -> str:
