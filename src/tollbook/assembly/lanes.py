@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from tollbook.assembly.boot import LaneNames, WorkerBoot
-from tollbook.core.faults import JournalUnavailable
-from tollbook.journal.closing import Remains, examine, unsettled
-from tollbook.journal.entry import FORMAT, LaneBegin, RequestEntry, decode_request
+from tollbook.core.faults import JournalUnavailable, Tampered
+from tollbook.journal.closing import Remains, examine, interrupted, unsettled
+from tollbook.journal.entry import FORMAT, LaneBegin
 from tollbook.journal.lane import Lane
 from tollbook.journal.sync import GroupSync
-from tollbook.journal.tail import read_lane
 
 REAPED: Final = "reaped"
 """A file in a lane's directory that says the supervisor is through with it: a hint that saves reading, not a truth."""
@@ -97,30 +96,18 @@ def _back(loop: asyncio.AbstractEventLoop, then: Callable[[Exception | None], No
 
 
 class Left:
-    """What the lanes of one or more dead writers leave: how each ended, and which attempts nobody settled."""
+    """What the lanes of one or more dead writers leave: how each ended, which attempts nobody settled, which requests
+    were to have another attempt. A lane that does not verify is `broken`: it is left as it is, for people to look at.
+    """
 
     def __init__(self, directories: Iterable[Path]) -> None:
         self.remains: Final[dict[str, Remains]] = {}
-        opened: dict[tuple[str, int], RequestEntry] = {}
-        elsewhere: set[tuple[str, int]] = set()
+        self.broken: Final[dict[str, Tampered]] = {}
+        last: Remains | None = None
         for directory in directories:
-            remains = examine(directory)
-            self.remains[directory.name] = remains
-            for entry in unsettled(remains):
-                opened[_attempt_of(entry)] = entry
-            elsewhere |= set(_settled_for_others(directory))
-        self.unsettled: Final = [entry for key, entry in sorted(opened.items()) if key not in elsewhere]
-
-
-def _settled_for_others(directory: Path) -> Iterable[tuple[str, int]]:
-    """Attempts that this lane settles although another lane, which failed, opened them."""
-    for line in read_lane(directory):
-        if line.kind in ("request.settled", "attempt.settled") and b',"lane":"' in line.bytes:
-            entry = decode_request(line.bytes)
-            if entry.lane is not None:
-                yield _attempt_of(entry)
-
-
-def _attempt_of(entry: RequestEntry) -> tuple[str, int]:
-    assert entry.attempt is not None
-    return entry.request.id, entry.attempt.number
+            try:
+                last = self.remains[directory.name] = examine(directory, last)
+            except Tampered as fault:
+                self.broken[directory.name] = fault
+        self.unsettled: Final = unsettled(last) if last is not None else []
+        self.interrupted: Final = interrupted(last) if last is not None else []

@@ -15,8 +15,8 @@ from tollbook.assembly.lanes import REAPED, Left, begin
 from tollbook.core.clock import now
 from tollbook.core.faults import JournalUnavailable, Tampered
 from tollbook.journal.book import Book
-from tollbook.journal.closing import Remains, drop_torn, is_live
-from tollbook.journal.entry import LaneClosed, LaneOpened, RequestEntry, decode_request, encode_payload
+from tollbook.journal.closing import Remains, drop_torn, is_live, remove_unborn
+from tollbook.journal.entry import LaneClosed, LaneOpened, encode_payload
 from tollbook.journal.lane import Lane
 from tollbook.journal.tail import lane_directories, read_lane
 
@@ -75,6 +75,7 @@ class Registrar:
 
     async def reap_former(self) -> bool:
         """Do the same for the lanes of a former supervisor's run. False while a writer of one still lives."""
+        remove_unborn(self._book.root)
         former = [path for path in lane_directories(self._book.root) if self._is_former(path)]
         dead = [path for path in former if not is_live(path)]
         if dead and len(dead) == len(former):
@@ -93,30 +94,28 @@ class Registrar:
 
     async def _reap_dead(self, dead: list[Path]) -> None:
         supervisors = [path for path in dead if path.name.startswith("supervisor-")]
-        done, told = await asyncio.to_thread(_former_words, supervisors)
-        self._closed |= done
-        sound: list[Path] = []
+        self._closed |= await asyncio.to_thread(_closed_by, supervisors)
         for path in dead:
-            try:
-                drop_torn(path)
-                sound.append(path)
-            except Tampered as fault:
-                say(f"lane {path.name} is left as it is: {fault}")
-        left = await asyncio.to_thread(Left, sound)
-        left.unsettled[:] = [entry for entry in left.unsettled if _key(entry) not in told]
+            drop_torn(path)
         # Lanes of supervisors last: they hold the words by which a second try knows what the first has done.
-        names = sorted((path.name for path in sound), key=lambda name: name.startswith("supervisor-"))
-        await self._finish(names, left, "died")
+        dead.sort(key=lambda path: (path.name.startswith("supervisor-"), path.name))
+        left = await asyncio.to_thread(Left, dead)
+        await self._finish([path.name for path in dead], left, "died")
 
     async def _finish(self, names: list[str], left: Left, reason: str) -> None:
         for entry in left.unsettled:
             await self._insist("attempt.unsettled", entry)
-        for name in names:
+        for entry in left.interrupted:
+            await self._insist("request.closed", entry)
+        for name, fault in left.broken.items():
+            say(f"lane {name} is left as it is: {fault}")
+        sound = [name for name in names if name not in left.broken]
+        for name in sound:
             remains = left.remains.get(name)
             ended = remains is not None and remains.ended
             await self._close(name, remains, "ended" if ended else reason)
         self._lane.sync()
-        for name in names:
+        for name in sound:
             directory = self._book.lane_directory(name)
             if directory.is_dir():
                 (directory / REAPED).touch(mode=0o600)
@@ -176,23 +175,12 @@ def known_heads(book: Book) -> str | None:
         return None
 
 
-def _former_words(supervisors: list[Path]) -> tuple[set[str], set[tuple[str, int]]]:
-    """What former supervisors have already put on record: lanes closed, attempts marked unsettled."""
+def _closed_by(supervisors: list[Path]) -> set[str]:
+    """The lanes whose end former supervisors have already put on record."""
     closed: set[str] = set()
-    told: set[tuple[str, int]] = set()
     for directory in supervisors:
-        for line in read_lane(directory):
-            if line.kind == "lane.closed":
-                closed.add(_closed_lane(line.bytes))
-            elif line.kind == "attempt.unsettled":
-                told.add(_key(decode_request(line.bytes)))
-    return closed, told
-
-
-def _closed_lane(line: bytes) -> str:
-    return msgspec.json.decode(line, type=LaneClosed).lane
-
-
-def _key(entry: RequestEntry) -> tuple[str, int]:
-    assert entry.attempt is not None
-    return entry.request.id, entry.attempt.number
+        with contextlib.suppress(Tampered):
+            for line in read_lane(directory):
+                if line.kind == "lane.closed":
+                    closed.add(msgspec.json.decode(line.bytes, type=LaneClosed).lane)
+    return closed

@@ -1,6 +1,7 @@
 """A worker process: owns the road. It knows the journal and nothing of the ledger."""
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -72,15 +73,18 @@ class Worker:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stopping.set)
         tasks = [loop.create_task(work) for work in (self._listen(), self._tick(), self._beat())]
+        for task in tasks:
+            task.add_done_callback(lambda _: self._stopping.set())  # without one of them a worker is of no use
         self._channel.send(FromWorker(ready=True))
         await self._stopping.wait()
         server.close()
         await self._drain()
-        for task in tasks:
-            task.cancel()
+        failed = [task for task in tasks if not task.cancel()]
         self._idempotency.close()
         self._lanes.close("stopped")
         self._personal.close()
+        for task in failed:
+            task.result()
 
     async def _drain(self) -> None:
         """Let requests end by themselves within the grace; what is left is cut and settled as such."""
@@ -118,7 +122,7 @@ class Worker:
             expired = asyncio.get_running_loop().time() - IDLE_CLIENT_SECONDS
             for connection in list(self._road.connections):
                 if connection.idle and connection.since < expired:
-                    connection.close()
+                    connection.expire()
 
     # --- lanes
 
@@ -162,6 +166,8 @@ def main() -> None:
     listener = socket.socket(fileno=int(sys.argv[2]))
     listener.setblocking(False)
     boot = receive(control, WorkerBoot)
+    # What is made per request is freed by reference counts; a collector that runs often would only look in vain.
+    gc.set_threshold(50_000, 20, 50)
 
     async def serve() -> None:
         await Worker(boot, listener).run(control)

@@ -8,8 +8,18 @@ digits of the request id, and attempt n's span id is that number plus n.
 import os
 import re
 import time
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+
+def _noise() -> Iterator[int]:
+    """Endless random numbers of 80 bits; the kernel is asked for many at a time. Never used across a fork."""
+    while True:
+        data = os.urandom(10 * 256)
+        yield from (int.from_bytes(data[at : at + 10], "big") for at in range(0, len(data), 10))
+
+
+_NOISE: Final = _noise()
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
@@ -17,7 +27,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{
 def new_request_id(now_us: int | None = None) -> str:
     """A fresh UUIDv7 as text; its first 48 bits are the instant in milliseconds."""
     milliseconds = time.time_ns() // 1_000_000 if now_us is None else now_us // 1000
-    noise = int.from_bytes(os.urandom(10), "big")
+    noise = next(_NOISE)
     number = (
         ((milliseconds & 0xFFFFFFFFFFFF) << 80)
         | (0x7 << 76)

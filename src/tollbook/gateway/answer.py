@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from tollbook.core.money import format_amount, parse_amount
+from tollbook.core.money import format_amount
 from tollbook.core.settings import Target
 from tollbook.gateway import routing
-from tollbook.gateway.attempt import Ending
 from tollbook.gateway.message import HOP_BY_HOP, Headers, head
 from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
@@ -65,16 +64,26 @@ def buffered_headers(
     return headers
 
 
-def refusal(admitted: Admitted, fault: Refusal, tried: Sequence[Target]) -> bytes:
+def refusal(admitted: Admitted, fault: Refusal, tried: Sequence[Target], *, may_be_billed: bool = False) -> bytes:
     """An error of our own for an admitted request."""
-    return error(admitted.adapter, fault, admitted.facts.id, _own(admitted, tried))
+    return error(admitted.adapter, fault, admitted.facts.id, _own(admitted, tried), may_be_billed=may_be_billed)
 
 
-def error(adapter: Adapter, fault: Refusal, request_id: str, headers: Headers | None = None) -> bytes:
-    """An error of our own in the client's wire format, complete."""
+def error(
+    adapter: Adapter,
+    fault: Refusal,
+    request_id: str,
+    headers: Headers | None = None,
+    *,
+    may_be_billed: bool = False,
+) -> bytes:
+    """An error of our own in the client's wire format, complete.
+
+    When an attempt may have cost money, the client's library is told not to try again by itself.
+    """
     body = adapter.error(fault.status, fault.reason, fault.message, request_id)
     fields = [_JSON, *(headers or [(b"x-tollbook-request-id", request_id.encode())])]
-    if fault.may_be_billed:
+    if may_be_billed:
         fields.append((b"x-should-retry", b"false"))
     elif fault.status == 503:
         fields.append((b"retry-after", b"1"))
@@ -82,12 +91,10 @@ def error(adapter: Adapter, fault: Refusal, request_id: str, headers: Headers | 
     return head(fault.status, fields) + body
 
 
-def exhausted(failures: Sequence[str], settled: Settled, ending: Ending) -> Refusal:
-    """The gateway's own final error: no attempt gave an answer that can be passed on."""
-    story = "; ".join(failures)
-    status = 504 if settled.outcome == "timeout" else 502
-    billed = settled.billable is not False
-    return Refusal(status, "attempts_exhausted", f"no vendor answered ({story})", may_be_billed=billed)
+def exhausted(failures: Sequence[str], outcome: str) -> Refusal:
+    """The gateway's own final error: no attempt gave an answer that can be passed on. `outcome` is the last one's."""
+    status = 504 if outcome == "timeout" else 502
+    return Refusal(status, "attempts_exhausted", f"no vendor answered ({'; '.join(failures)})")
 
 
 def _passed(headers: Headers) -> Headers:
@@ -106,11 +113,7 @@ def _cost(settled: Sequence[Settled]) -> int | None:
     """What the tenant is charged for all attempts; None as soon as one of them is unknown or not in US dollars."""
     total = 0
     for one in settled:
-        rating = one.rating
-        if rating is None or rating.unpriced is not None or rating.currency != "USD":
+        if one.recharge is None or one.rating is None or one.rating.currency != "USD":
             return None
-        for charge in rating.charges:
-            if charge[5] is None:
-                return None
-            total += parse_amount(charge[5])
+        total += one.recharge
     return total

@@ -21,6 +21,15 @@ class Stage(Enum):
     OVER = 4
 
 
+_TIMEOUTS: Final = {
+    Stage.CONNECTING: "connect_timeout",
+    Stage.SENT: "timeout",
+    Stage.ANSWERING: "idle_timeout",
+    Stage.OVER: "timeout",
+}
+"""What an attempt is cut for when its time is over, by how far it got."""
+
+
 class Ending(Struct, frozen=True):
     """How an attempt ended on the wire. `lost` is None when the answer came whole, else a short class of the loss."""
 
@@ -49,6 +58,7 @@ class UpstreamCall:
         "_data",
         "_fully_sent",
         "_owner",
+        "_paused",
         "_stage",
         "_timeouts",
         "began",
@@ -66,6 +76,7 @@ class UpstreamCall:
         self._connection: VendorConnection | None = None
         self._stage = Stage.CONNECTING
         self._fully_sent = False
+        self._paused = False
         self.status: int | None = None
         self.headers: Headers = []
         self.first_byte: int | None = None
@@ -90,7 +101,7 @@ class UpstreamCall:
         self._connection = connection
         self._stage = Stage.SENT
         self.began = self._clock()
-        self.deadline = self.began + _micro(self._timeouts.first_byte)
+        self.deadline = self._next_deadline(self.began)
         data, self._data = self._data, b""
         connection.send(self, data)
         self._fully_sent = connection.written
@@ -126,8 +137,8 @@ class UpstreamCall:
         """End the attempt when its time is over."""
         if self.deadline == 0:
             self.deadline = self._next_deadline(now)
-        elif now >= self.deadline:
-            self.cut("idle_timeout" if self._stage is Stage.ANSWERING else "timeout")
+        if now >= self.deadline:
+            self.cut(_TIMEOUTS[self._stage])
 
     def cut(self, why: str) -> None:
         """End the attempt from our side."""
@@ -138,15 +149,25 @@ class UpstreamCall:
         self._end(why)
 
     def pause(self) -> None:
-        if self._connection is not None:
+        """Stop reading. The vendor is not idle while we do not listen: only the limit of the whole attempt runs."""
+        if self._connection is not None and not self._paused:
             self._connection.pause()
+            self._paused = True
+            self.deadline = 0
 
     def resume(self) -> None:
-        if self._connection is not None:
+        """Read again after `pause`."""
+        if self._connection is not None and self._paused:
             self._connection.resume()
+            self._paused = False
+            self.deadline = 0
 
     def _next_deadline(self, now: int) -> int:
-        return min(now + _micro(self._timeouts.idle), self.began + _micro(self._timeouts.total))
+        end = self.began + _micro(self._timeouts.total)
+        if self._paused:
+            return end
+        silence = self._timeouts.idle if self._stage is Stage.ANSWERING else self._timeouts.first_byte
+        return min(now + _micro(silence), end)
 
     def _end(self, lost: str | None) -> None:
         if self._stage is Stage.OVER:

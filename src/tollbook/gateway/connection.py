@@ -11,6 +11,15 @@ HEADERS_LIMIT: Final = 64 * 1024
 HEADER_COUNT_LIMIT: Final = 128
 PIPELINE_LIMIT: Final = 16
 
+_Problem = tuple[int, str, str]
+_MALFORMED: Final[_Problem] = (400, "malformed_request", "this is not HTTP/1.1 that can be read in one way only")
+_UPGRADE: Final[_Problem] = (501, "upgrade_unsupported", "this gateway speaks neither WebSocket nor HTTP/2")
+_HEADERS_TOO_LARGE: Final[_Problem] = (
+    431,
+    "headers_too_large",
+    f"headers are limited to {HEADERS_LIMIT} bytes and {HEADER_COUNT_LIMIT} fields",
+)
+
 
 class Exchange(Protocol):
     """One request being answered. The connection tells it of the client; it tells the connection when it is done."""
@@ -56,6 +65,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._waiting: list[ClientRequest] = []
         self._busy = False
+        self._slow = False
         self.closed = False
         self.draining = False
         self.since = asyncio.get_running_loop().time()
@@ -67,7 +77,8 @@ class ClientConnection(asyncio.Protocol):
         self._headers_size = 0
         self._body: list[bytes] = []
         self._body_size = 0
-        self._overflow: tuple[int, str, str] | None = None
+        self._whole_head = False
+        self._overflow: _Problem | None = None
 
     # --- asyncio
 
@@ -88,39 +99,55 @@ class ClientConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(501, "upgrade_unsupported", "this gateway does not speak WebSocket")
+            self._overflow = self._overflow or _UPGRADE
+        except httptools.HttpParserCallbackError:
+            raise  # a fault of ours, not of the client
         except httptools.HttpParserError:
-            self._refuse(400, "malformed_request", "this is not HTTP/1.1 that can be read in one way only")
-        else:
-            if self._overflow is not None:
-                self._refuse(*self._overflow)
+            self._overflow = self._overflow or _MALFORMED
+        if self._headers_size > HEADERS_LIMIT:
+            self._overflow = _HEADERS_TOO_LARGE
+        if self._overflow is not None:
+            self._refuse(*self._overflow)
 
     def eof_received(self) -> bool:
         return False
 
     def pause_writing(self) -> None:
+        self._slow = True
         if self._exchange is not None:
             self._exchange.client_slow()
 
     def resume_writing(self) -> None:
+        self._slow = False
         if self._exchange is not None:
             self._exchange.client_ready()
 
     # --- httptools
 
     def on_message_begin(self) -> None:
+        if self._overflow is not None:
+            return  # nothing is read after what cannot be answered
         self._reset()
         self.since = asyncio.get_running_loop().time()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._count(len(url))
+        self._headers_size += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
-        self._count(len(name) + len(value))
+        self._headers_size += len(name) + len(value)
+        # Trailers are dropped: a proxy before us may have judged the head only (RFC 9110, section 6.5.1).
+        if self._headers_size <= HEADERS_LIMIT and not self._whole_head:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        self._whole_head = True
+        if self._headers_size > HEADERS_LIMIT or len(self._headers) > HEADER_COUNT_LIMIT:
+            self._overflow = _HEADERS_TOO_LARGE
+            return
+        if self._parser.should_upgrade():
+            self._overflow = _UPGRADE  # decided here: the parser takes the body of such a request for another protocol
+            return
         for name, value in self._headers:
             if name == b"expect" and value.lower() == b"100-continue" and not self._busy:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -135,9 +162,13 @@ class ClientConnection(asyncio.Protocol):
             self._body.append(data)
 
     def on_message_complete(self) -> None:
-        if self._overflow is not None:
+        if self._overflow is not None or self._transport.is_closing():
             return
-        url = httptools.parse_url(self._url)
+        try:
+            url = httptools.parse_url(self._url)
+        except httptools.HttpParserInvalidURLError:
+            self._overflow = _MALFORMED
+            return
         request = ClientRequest(
             method=self._parser.get_method(),
             path=url.path or b"/",
@@ -162,16 +193,24 @@ class ClientConnection(asyncio.Protocol):
         """The answer is whole: take the next request or close."""
         self._exchange = None
         self._busy = False
+        self.since = asyncio.get_running_loop().time()
         if not keep_alive or self.draining:
             self.close()
         elif self._waiting:
-            self._transport.resume_reading()
-            self._begin(self._waiting.pop(0))
+            # Not at once: requests that are answered without waiting would pile up on the stack.
+            self._busy = True
+            asyncio.get_running_loop().call_soon(self._resume)
 
     def close(self) -> None:
         """Close once what was written is sent."""
         if not self.closed:
             self._transport.close()
+
+    def expire(self) -> None:
+        """Close a connection that is not used any more, although its client may never take what was written."""
+        if not self.closed and self._transport.get_write_buffer_size():
+            self._transport.abort()
+        self.close()
 
     def abort(self) -> None:
         """Cut the connection: the client must see that the answer is not whole."""
@@ -187,21 +226,24 @@ class ClientConnection(asyncio.Protocol):
     def peer(self) -> Any:
         return self._transport.get_extra_info("peername")
 
+    def _resume(self) -> None:
+        if self.closed or self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        self._begin(self._waiting.pop(0))
+
     def _begin(self, request: ClientRequest) -> None:
         self._busy = True
         exchange = self._road.handle(self, request)
         if self._busy:
             self._exchange = exchange
+            if self._slow and exchange is not None:
+                exchange.client_slow()
 
     def _queue(self, request: ClientRequest) -> None:
         self._waiting.append(request)
         if len(self._waiting) >= PIPELINE_LIMIT:
             self._transport.pause_reading()
-
-    def _count(self, size: int) -> None:
-        self._headers_size += size
-        if self._headers_size > HEADERS_LIMIT or len(self._headers) > HEADER_COUNT_LIMIT:
-            self._overflow = (431, "headers_too_large", f"headers are limited to {HEADERS_LIMIT} bytes")
 
     def _too_large(self) -> None:
         limit = self._road.body_limit

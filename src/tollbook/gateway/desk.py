@@ -1,5 +1,6 @@
 """Passing `/tollbook/v1/*` to the desk over its unix socket, with the tenant that the credential proved."""
 
+import asyncio
 from typing import Final
 
 from tollbook.core.identity import new_request_id
@@ -12,7 +13,7 @@ from tollbook.gateway.upstream import Pool, VendorConnection
 from tollbook.providers.contract import Adapter
 
 TIMEOUT: Final = 30.0
-ANSWER_LIMIT: Final = 64 * 1024 * 1024
+"""Seconds until the desk has answered."""
 
 
 class DeskCall:
@@ -28,6 +29,7 @@ class DeskCall:
         self._headers: Headers = []
         self._body: list[bytes] = []
         self._over = False
+        self._timer: Final = asyncio.get_running_loop().call_later(TIMEOUT, self._late)
 
     def start(self, desk: Pool) -> None:
         desk.connect(self, TIMEOUT)
@@ -62,7 +64,7 @@ class DeskCall:
     def answer_ended(self) -> None:
         if self._over:
             return
-        self._over = True
+        self._finish()
         body = b"".join(self._body)
         kept = [(name, value) for name, value in self._headers if name not in HOP_BY_HOP and name != b"content-length"]
         self._client.write(head(self._status, [*kept, (b"content-length", b"%d" % len(body))]) + body)
@@ -72,7 +74,7 @@ class DeskCall:
         self._fail()
 
     def client_gone(self) -> None:
-        self._over = True
+        self._finish()
         if self._upstream is not None:
             self._upstream.abandon()
 
@@ -82,10 +84,19 @@ class DeskCall:
     def client_ready(self) -> None:
         """Likewise."""
 
+    def _late(self) -> None:
+        if self._upstream is not None:
+            self._upstream.abandon()
+        self._fail()
+
+    def _finish(self) -> None:
+        self._over = True
+        self._timer.cancel()
+
     def _fail(self) -> None:
         if self._over:
             return
-        self._over = True
+        self._finish()
         fault = Refusal(503, "book_behind", "the book cannot be read at the moment; requests are recorded all the same")
         self._client.write(answer.error(self._adapter, fault, new_request_id()))
         self._client.done(self._request.keep_alive)

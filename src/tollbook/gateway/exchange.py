@@ -3,6 +3,7 @@
 import contextlib
 from typing import Final
 
+from tollbook.core.clock import SECOND
 from tollbook.core.faults import BadInput, JournalUnavailable
 from tollbook.core.settings import Target, Vendor, VendorKey
 from tollbook.gateway import answer, routing, settling
@@ -38,6 +39,7 @@ class Exchange:
         "_prepared",
         "_reader",
         "_settled",
+        "_slow_since",
         "_started",
         "_target",
         "_tried",
@@ -50,8 +52,7 @@ class Exchange:
         self._parts: Final = parts
         self._connection: Final = connection
         self._admitted: Final = admitted
-        now = parts.clock()
-        self._plan: Final = routing.plan(admitted.model, lambda name: parts.health.healthy(name, now))
+        self._plan: Final = parts.plan(admitted.model)
         self._tried: list[Target] = []
         self._failures: list[str] = []
         self._settled: list[settling.Settled] = []
@@ -62,6 +63,7 @@ class Exchange:
         self._reader: StreamReader | None = None
         self._body: list[bytes] = []
         self._body_size = 0
+        self._slow_since = 0
         self.delivered = 0
         self.drain_until = 0
 
@@ -79,10 +81,7 @@ class Exchange:
     def _next(self, reason: str, target: Target, because: str | None) -> None:
         parts, admitted = self._parts, self._admitted
         vendor = parts.settings.vendors[target.vendor]
-        now = parts.clock()
-        key = routing.choose_key(
-            vendor, admitted.caller.tenant.name, parts.turn(), lambda name: parts.health.healthy(name, now)
-        )
+        key = parts.key(vendor, admitted.caller.tenant.name)
         if key is None:
             raise Refusal(503, "no_vendor_key", f"no key of vendor {vendor.name!r} serves this tenant")
         try:
@@ -106,8 +105,7 @@ class Exchange:
             return parts.recorder.open(admitted.encoded, attempt)
         except JournalUnavailable:
             if parts.settings.journal.on_failure != "forward_unrecorded":
-                message = "the journal cannot be written, so nothing was forwarded; try again later"
-                raise Refusal(503, "journal_unavailable", message) from None
+                raise _unwritable() from None
             parts.recorder.unrecorded(admitted.caller.tenant.name)
             return None
 
@@ -128,7 +126,7 @@ class Exchange:
     def _send(self, call: UpstreamCall, pool: object, fault: Exception | None) -> None:
         """Go on once the opening is on disk (`before_forward`)."""
         if fault is not None:
-            call.cut("journal_unavailable")
+            call.cut(JournalUnavailable.code)
         elif self._gone:
             call.cut("client_gone")
         else:
@@ -143,20 +141,21 @@ class Exchange:
 
     def answer_data(self, data: bytes) -> None:
         reader = self._reader
+        call = self._call
+        assert call is not None
         if reader is None:
             self._body.append(data)
             self._body_size += len(data)
-            if self._body_size > ANSWER_LIMIT and self._call is not None:
-                self._call.cut("answer_too_large")
+            if self._body_size > ANSWER_LIMIT:
+                call.cut("answer_too_large")
             return
         passed = reader.feed(data)
         if self._gone:
             self._body_size += len(data)
-            if self._body_size > self._parts.settings.gateway.drain.bytes and self._call is not None:
-                self._call.cut("drain_limit")
+            if self._body_size > self._parts.settings.gateway.drain.bytes:
+                call.cut("drain_limit")
         elif passed:
-            assert self._call is not None
-            self._relay(passed, self._call)
+            self._relay(passed, call)
 
     def _relay(self, data: bytes, call: UpstreamCall) -> None:
         self.delivered += len(data)
@@ -206,7 +205,10 @@ class Exchange:
         return routing.next_target(self._plan, self._tried)
 
     def _learn(self, call: UpstreamCall, outcome: str) -> None:
-        health, now = self._parts.health, self._parts.clock()
+        health = self._parts.health
+        if outcome == "ok" and health.untroubled:
+            return
+        now = self._parts.clock()
         name, key_name = routing.name_of(self._target), f"{self._vendor.name}:{self._key.name}"
         if outcome == "rate_limited":
             health.rest(key_name, now + answer.retry_after(call.headers))
@@ -214,7 +216,6 @@ class Exchange:
             health.failed(name, now)
         elif outcome == "ok":
             health.succeeded(name)
-            health.succeeded(key_name)
 
     # --- ends
 
@@ -243,13 +244,12 @@ class Exchange:
 
     def _close_without_attempt(self, outcome: str, refusal: Refusal | None) -> None:
         """The attempts so far are settled and no further one could be made: only the request's end is missing."""
-        close = self._close(outcome)
+        close = self._close(outcome, refusal)
         self._parts.running.discard(self)
         with contextlib.suppress(JournalUnavailable):  # the supervisor finds the request open and marks it
             self._parts.recorder.close(self._admitted.facts, close, self._admitted.arrived)
         if refusal is not None:
-            self._connection.write(answer.refusal(self._admitted, refusal, self._tried))
-            self._connection.done(self._admitted.keep_alive)
+            self._refuse(refusal)
 
     def _finish(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> None:
         self._failures.append(f"{routing.name_of(self._target)}: {ending.lost or call.status}")
@@ -257,15 +257,34 @@ class Exchange:
         settled = settled.last("answer" if answered else "give_up")
         outcome = "client_gone" if self._gone else settled.outcome
         self._settled.append(settled)
-        self._record(settled, self._close(outcome))
+        refusal = self._own_error(call, ending, settled)
+        self._record(settled, self._close(outcome, refusal))
         self._parts.running.discard(self)
         if self._gone:
             self._connection.done(keep_alive=False)
+        elif refusal is not None:
+            self._refuse(refusal)
         else:
             self._answer(call, ending, settled)
 
-    def _close(self, outcome: str) -> Close:
+    def _own_error(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> Refusal | None:
+        """The gateway's own final error, where no answer of a vendor can be passed on."""
+        passable = ending.lost is None and call.status is not None and not 300 <= call.status < 400
+        if self._gone or self._started or passable:
+            return None
+        if ending.lost == JournalUnavailable.code:
+            return _unwritable()
+        return answer.exhausted(self._failures, settled.outcome)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer with an error of our own, which says whether an attempt may have cost money."""
+        billed = any(one.billable is not False for one in self._settled)
+        self._connection.write(answer.refusal(self._admitted, refusal, self._tried, may_be_billed=billed))
+        self._connection.done(self._admitted.keep_alive)
+
+    def _close(self, outcome: str, refusal: Refusal | None) -> Close:
         return Close(
+            error=refusal.reason if refusal is not None else None,
             outcome=outcome,
             attempts=len(self._tried),
             route=routing.route_of(self._tried),
@@ -279,17 +298,11 @@ class Exchange:
             self._settled.append(settled)
         if self._opening is None:
             return
-        rating, expected = settling.rate(
-            self._parts.rater,
-            settled,
-            self._vendor.billing,
-            self._admitted.adapter.name,
-            self._admitted.caller.tenant.name,
-        )
-        settled.rating = rating
-        if rating is not None and expected is not None:
-            self._parts.recorder.add_expected(rating.currency, expected)
-        self._parts.recorder.settle(self._opening, settled.settlement, rating, close)
+        parts, admitted = self._parts, self._admitted
+        settling.rate(parts.rater, settled, self._vendor.billing, admitted.adapter.name, admitted.caller.tenant.name)
+        if settled.expected and settled.rating is not None:
+            parts.recorder.add_expected(settled.rating.currency, settled.expected)
+        parts.recorder.settle(self._opening, settled.settlement, settled.rating, close)
 
     def _answer(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> None:
         connection, admitted = self._connection, self._admitted
@@ -300,14 +313,11 @@ class Exchange:
             else:
                 connection.abort()  # the client must see that its answer is not whole
             return
-        if ending.lost is None and call.status is not None and not 300 <= call.status < 400:
-            headers = answer.buffered_headers(call.headers, admitted, self._tried, settled, self._settled)
-            body = b"".join(self._body)
-            headers.append((b"content-length", b"%d" % len(body)))
-            self.delivered = len(body)
-            connection.write(head(call.status, headers) + body)
-        else:
-            connection.write(answer.refusal(admitted, answer.exhausted(self._failures, settled, ending), self._tried))
+        assert call.status is not None
+        headers = answer.buffered_headers(call.headers, admitted, self._tried, settled, self._settled)
+        body = b"".join(self._body)
+        headers.append((b"content-length", b"%d" % len(body)))
+        connection.write(head(call.status, headers) + body)
         connection.done(admitted.keep_alive)
 
     # --- what the client does
@@ -323,21 +333,34 @@ class Exchange:
         elif self._parts.settings.gateway.client_gone == "cancel":
             call.cut("cancelled")
         else:
-            self.drain_until = self._parts.clock() + self._parts.settings.gateway.drain.seconds * 1_000_000
+            self.drain_until = self._parts.clock() + self._parts.settings.gateway.drain.seconds * SECOND
             call.resume()
 
     def client_slow(self) -> None:
         if self._call is not None and not self._gone:
             self._call.pause()
+            self._slow_since = self._parts.clock()
 
     def client_ready(self) -> None:
+        self._slow_since = 0
         if self._call is not None:
             self._call.resume()
 
     def check(self, now: int) -> None:
-        """End a drain whose time is over."""
+        """End a drain whose time is over; a client that has taken nothing for as long as a vendor may be silent is
+        gone, so that it cannot have an answer without its end, which tells the cost."""
         if self.drain_until and now >= self.drain_until and self._call is not None:
             self._call.cut("drain_limit")
+        idle = self._parts.settings.gateway.timeouts.idle
+        if self._slow_since and now - self._slow_since >= idle * SECOND:
+            self._slow_since = 0
+            self._connection.abort()
+
+
+def _unwritable() -> Refusal:
+    return Refusal(
+        503, "journal_unavailable", "the journal cannot be written, so nothing was forwarded; try again later"
+    )
 
 
 def _attempt(

@@ -27,6 +27,11 @@ class Health:
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
 
+    @property
+    def untroubled(self) -> bool:
+        """Whether nothing is known against anyone: the usual case, and the cheap one."""
+        return not self._states
+
     def healthy(self, name: str, now: int) -> bool:
         state = self._states.get(name)
         return state is None or now >= state.resting_until

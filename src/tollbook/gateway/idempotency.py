@@ -6,12 +6,12 @@ worker that gave it, within bounds. A repetition whose answer is not kept (any m
 """
 
 import asyncio
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
-from tollbook.gateway.admission import Caller
 from tollbook.gateway.claims import Claim, Claims
 from tollbook.gateway.connection import ClientConnection, Exchange
 from tollbook.gateway.refusal import Refusal
@@ -96,15 +96,15 @@ class Idempotency:
         self._kept_size = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def key(self, caller: Caller, key: bytes, path: str) -> str:
-        """The digest under which a key is claimed: of tenant, workloads, route and key together.
+    def key(self, tenant: str, workload: str | None, key: bytes, path: str) -> str:
+        """The digest under which a key is claimed: of tenant, workload, route and key together.
 
         Raises Refusal 400 when the key is empty or too long.
         """
         if not 0 < len(key) <= KEY_LIMIT:
             raise Refusal(400, "malformed_header", f"Idempotency-Key must be 1 to {KEY_LIMIT} bytes")
-        scope = "\n".join(("idempotency", ",".join(caller.workloads), path, key.decode("latin-1")))
-        return self._digest(caller.tenant.name, scope)
+        scope = "\n".join(("idempotency", workload or "", path, key.decode("latin-1")))
+        return self._digest(tenant, scope)
 
     def begin(self, connection: ClientConnection, admitted: Admitted, starter: Starter) -> Claiming:
         """Claim off the loop, then start, replay or refuse."""
@@ -125,9 +125,14 @@ class Idempotency:
         scope = facts.idempotency_key
         assert scope is not None
         body = self._digest(facts.tenant, admitted.body.decode())
-        claim = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._claims.claim, scope, body, facts.id, self._lane, admitted.arrived
-        )
+        try:
+            claim = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._claims.claim, scope, body, facts.id, self._lane, admitted.arrived
+            )
+        except sqlite3.Error as fault:
+            message = f"Idempotency-Key cannot be looked up ({type(fault).__name__}), so nothing was forwarded"
+            starter.refuse_admitted(connection, admitted, Refusal(503, "claims_unavailable", message))
+            return
         if not claim.mine:
             if not claiming.gone:
                 self._repeat(connection, admitted, claim, body, starter)

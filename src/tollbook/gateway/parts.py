@@ -6,10 +6,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from tollbook.core.clock import Clock
-from tollbook.core.settings import Settings
+from tollbook.core.settings import Model, Settings, Vendor, VendorKey
+from tollbook.gateway import routing
 from tollbook.gateway.attempt import UpstreamCall
 from tollbook.gateway.health import Health
 from tollbook.gateway.recorder import Recorder
+from tollbook.gateway.routing import Plan
 from tollbook.gateway.upstream import Pool, VendorAddress
 from tollbook.pricing.rate import Rater
 
@@ -44,10 +46,19 @@ class Parts:
         self.running: Final[set[Exchange]] = set()
         self.stopping = False
         self._turns = count()
+        self._plans: Final = {name: routing.plan(model, lambda name: True) for name, model in settings.models.items()}
 
-    def turn(self) -> int:
-        """A number that is one more each time: the seed of rotations."""
-        return next(self._turns)
+    def plan(self, model: Model) -> Plan:
+        """The plan for a request now; in good health it is the same for all of a model's requests."""
+        if self.health.untroubled:
+            return self._plans[model.name]
+        now = self.clock()
+        return routing.plan(model, lambda name: self.health.healthy(name, now))
+
+    def key(self, vendor: Vendor, tenant: str) -> VendorKey | None:
+        """The vendor key that is next in turn for a tenant; None when no key serves it."""
+        now = 0 if self.health.untroubled else self.clock()
+        return routing.choose_key(vendor, tenant, next(self._turns), lambda name: self.health.healthy(name, now))
 
     def later(self, seconds: float, then: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, then)

@@ -6,24 +6,23 @@ from tollbook.core.faults import Fault
 
 
 class Refusal(Fault):
-    """Why a request goes no further: an HTTP status, a stable code, a sentence for the caller.
+    """Why a request goes no further: an HTTP status, a stable code, a sentence for the caller."""
 
-    `may_be_billed` is set when an attempt may have cost money: the client is then told not to try again by itself.
-    """
-
-    def __init__(self, status: int, code: str, message: str, *, may_be_billed: bool = False) -> None:
+    def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status: Final = status
         self.reason: Final = code
         self.message: Final = message
-        self.may_be_billed: Final = may_be_billed
 
 
 REFUSALS: Final = {
     "ambiguous_body": "400: the body can be read in more than one way (a duplicate key, an undecodable text)",
     "attempts_exhausted": "502 or 504: every attempt that the model's policy allows has failed",
-    "book_behind": "503: the desk that answers from the book is not running",
+    "bad_input": "400: the body names no model, or one that is not text",
+    "billing_field_refused": "400: the body selects who is billed, which only the configuration may do",
     "body_too_large": "413: the body exceeds gateway.body_limit",
+    "book_behind": "503: the desk that answers from the book is not running, or cannot read it",
+    "claims_unavailable": "503: the state database that keeps Idempotency-Keys cannot be used; nothing was forwarded",
     "credential_missing": "401: the request carries no key",
     "credential_unknown": "401: the key is not known",
     "headers_too_large": "431: the headers exceed 64 KiB or 128 fields",
@@ -39,12 +38,13 @@ REFUSALS: Final = {
     "model_unknown": "404: no model of that name is configured for this route",
     "no_vendor_key": "503: no vendor key serves this tenant",
     "outcome_unknown": "409: a request with this Idempotency-Key ran, and its result is no longer kept",
+    "request_unknown": "404: the book holds no such request of this tenant",
     "route_unknown": "404: no such route",
     "shutting_down": "503: the gateway is being stopped",
     "too_many_tags": "400: more than 16 tags",
     "two_credentials": "401: the request carries two different keys",
     "unsupported_encoding": "400: the body is compressed",
-    "upgrade_unsupported": "501: WebSocket is not spoken",
+    "upgrade_unsupported": "501: neither WebSocket nor HTTP/2 is spoken",
     "workload_not_allowed": "403: the key may not act for this workload",
 }
 """Every code of our own, and what it means; a code is never renamed."""

@@ -106,14 +106,16 @@ class Road:
 
     def replayed(self, admitted: Admitted, first: str) -> None:
         """Record that a request was answered with the kept answer of the first: it cost nothing."""
-        close = Close(outcome="ok", attempts=0, basis="computed", replay_of=first)
+        close = Close(outcome="ok", attempts=0, reason=None, basis="computed", replay_of=first)
         self._record_close(admitted.facts, admitted.arrived, close)
 
     def refuse_admitted(
         self, connection: ClientConnection | RecordingConnection, admitted: Admitted, fault: Refusal
     ) -> None:
         """Answer and record a request that was admitted and goes no further."""
-        self._record_close(admitted.facts, admitted.arrived, Close(outcome="refused", attempts=0, error=fault.reason))
+        self._record_close(
+            admitted.facts, admitted.arrived, Close(outcome="refused", attempts=0, reason=None, error=fault.reason)
+        )
         connection.write(answer.refusal(admitted, fault, []))
         connection.done(admitted.keep_alive)
 
@@ -126,7 +128,8 @@ class Road:
         facts = _facts(caller, dimensions, adapter, request_id, model, members)
         key = request.header(b"idempotency-key")
         if key is not None:
-            facts = msgspec.structs.replace(facts, idempotency_key=self._idempotency.key(caller, key, adapter.path))
+            scope = self._idempotency.key(facts.tenant, facts.workload, key, adapter.path)
+            facts = msgspec.structs.replace(facts, idempotency_key=scope)
         return Admitted(
             facts, _encode(facts), caller, dimensions, adapter, model, request.body, members, request.headers, arrived,
             request.keep_alive,
@@ -145,7 +148,7 @@ class Road:
 
     def _record_refusal(self, caller: Caller, adapter: Adapter, request_id: str, arrived: int, fault: Refusal) -> None:
         facts = Request(id=request_id, tenant=caller.tenant.name, key=caller.key, endpoint=adapter.endpoint)
-        self._record_close(facts, arrived, Close(outcome="refused", attempts=0, error=fault.reason))
+        self._record_close(facts, arrived, Close(outcome="refused", attempts=0, reason=None, error=fault.reason))
 
     def _record_close(self, facts: Request, arrived: int, close: Close) -> None:
         try:
@@ -159,6 +162,8 @@ class Road:
         """The tenant's own record: passed to the desk with the authenticated tenant."""
         adapter = self._speaking(request)
         try:
+            if request.method == b"HEAD":
+                raise Refusal(405, "method_not_allowed", "this route takes GET")
             caller = self._admission.caller(request)
         except Refusal as fault:
             self._refuse(connection, request, adapter, fault)
@@ -202,13 +207,17 @@ class Road:
         fault: Refusal,
         request_id: str | None = None,
     ) -> None:
-        connection.write(answer.error(adapter, fault, request_id or new_request_id(self._parts.clock())))
-        connection.done(request.keep_alive)
+        _reply(connection, request, answer.error(adapter, fault, request_id or new_request_id(self._parts.clock())))
 
     def _json(self, connection: ClientConnection, request: ClientRequest, status: int, body: bytes) -> None:
         headers: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        connection.write(head(status, headers) + body)
-        connection.done(request.keep_alive)
+        _reply(connection, request, head(status, headers) + body)
+
+
+def _reply(connection: ClientConnection, request: ClientRequest, data: bytes) -> None:
+    """Send a whole answer; to HEAD, its head only (RFC 9110, section 9.3.2)."""
+    connection.write(data if request.method != b"HEAD" else data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+    connection.done(request.keep_alive)
 
 
 def _scanned(request: ClientRequest) -> Members:

@@ -76,7 +76,7 @@ def retryable(retry: Retry, outcome: str, status: int | None, fully_sent: bool) 
     """
     if outcome == "connect_failed":
         return "connect" in retry.on
-    if outcome in ("timeout", "truncated"):
+    if outcome in ("timeout", "truncated") or (outcome == "vendor_error" and status is None):
         return "timeout" in retry.on and (not fully_sent or retry.retry_after_send)
     if status is None:
         return False

@@ -45,7 +45,8 @@ class Facts(Struct):
 
 
 class Settled(Struct):
-    """An attempt's end, judged. `usage` is None when the vendor did no work that it bills."""
+    """An attempt's end, judged. `usage` is None when the vendor did no work that it bills; `expected` and `recharge`
+    are the sums of its rating in picodollars, None while they are unknown."""
 
     outcome: str
     reading: Reading
@@ -56,6 +57,8 @@ class Settled(Struct):
     at: int
     settlement: Settlement
     rating: Rating | None = None
+    expected: int | None = None
+    recharge: int | None = None
 
     def followed(self, by: str) -> "Settled":
         """The same, knowing that another attempt follows (`retry` or `fallback`)."""
@@ -105,16 +108,17 @@ def settle(facts: Facts) -> Settled:
     return Settled(outcome, reading, usage, basis, billable, model, settlement.opened, settlement)
 
 
-def rate(rater: Rater, settled: Settled, party: str, adapter: str, tenant: str) -> tuple[Rating | None, int | None]:
-    """Price an attempt: its rating, and the sum of expected amounts in picodollars (None: unknown).
+def rate(rater: Rater, settled: Settled, party: str, adapter: str, tenant: str) -> None:
+    """Price an attempt, once it is known who bears it.
 
     What the vendor does not bill has a rating without lines, which sums to zero: that zero is known. What nobody can
     know (no usage and no estimate) has no rating.
     """
     if settled.usage is None:
         if settled.billable is False:
-            return Rating(book=rater.book.digest, adapter=adapter, charges=[]), 0
-        return None, None
+            settled.rating = Rating(book=rater.book.digest, adapter=adapter, charges=[])
+            settled.expected = settled.recharge = 0
+        return
     reading = settled.reading
     priced = rater.rate(
         party,
@@ -127,20 +131,20 @@ def rate(rater: Rater, settled: Settled, party: str, adapter: str, tenant: str) 
         tenant=tenant,
         tenant_bears=settled.settlement.borne_by == "tenant",
     )
-    rating = Rating(
+    settled.expected, settled.recharge = priced.expected, priced.recharge
+    settled.rating = Rating(
         book=rater.book.digest,
         adapter=adapter,
-        charges=list(priced.charges),
+        charges=priced.charges,
         currency=priced.currency,
         unpriced=priced.unpriced,
         assumed=priced.assumed or None,
     )
-    return rating, priced.expected
 
 
 def weakest(settled: list[Settled]) -> str:
     """The weakest basis of some attempts: that of their request."""
-    return weakest_basis([one.basis for one in settled])
+    return settled[0].basis if len(settled) == 1 else weakest_basis([one.basis for one in settled])
 
 
 def _reading(facts: Facts) -> Reading:
@@ -173,7 +177,7 @@ def _outcome(facts: Facts, reading: Reading) -> str:
 
 def _usage(facts: Facts, reading: Reading, outcome: str) -> tuple[Usage | None, str, str | None, Usage | None]:
     """Usage, basis, and of an estimate its method and bound."""
-    if reading.usage is not None and reading.complete:
+    if reading.usage is not None and reading.basis == "provider_reported":
         return reading.usage, "provider_reported", None, None
     status = facts.call.status
     if charging.billable(outcome, status, usage_reported=False) is False:

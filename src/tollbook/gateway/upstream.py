@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import httptools
@@ -20,6 +20,9 @@ IDLE_SECONDS: Final = 15.0
 into a closing connection cannot be told from one that was received."""
 ADDRESS_SECONDS: Final = 30.0
 HEADERS_LIMIT: Final = 64 * 1024
+
+Address4or6: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class ConnectFailed(Fault):
@@ -56,7 +59,8 @@ class VendorConnection(asyncio.Protocol):
         self._listener: Listener | None = None
         self._headers: Headers = []
         self._size = 0
-        self._keep_alive = False
+        self._ended = False
+        self._reusable = False
         self.idle_since = 0.0
         self.closed = False
 
@@ -66,6 +70,7 @@ class VendorConnection(asyncio.Protocol):
     def send(self, listener: Listener, data: bytes) -> None:
         """Write a whole request; its answer goes to the listener."""
         self._listener = listener
+        self._ended = False
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(data)
 
@@ -110,10 +115,28 @@ class VendorConnection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._fail("malformed_answer")
         except httptools.HttpParserUpgrade:
             self._fail("unasked_upgrade")
+        except httptools.HttpParserCallbackError:
+            raise  # a fault of ours, not of the vendor
+        except httptools.HttpParserError:
+            self._reusable = False
+            if not self._ended:
+                self._fail("malformed_answer")
+        if self._ended:
+            self._end()
+
+    def _end(self) -> None:
+        """The answer is whole. The listener hears it only now, so that bytes after it never reach the next one."""
+        listener, self._listener = self._listener, None
+        self._ended = False
+        if listener is None:
+            return
+        if self._reusable and not self.closed:
+            self._pool.release(self)
+        else:
+            self._transport.close()
+        listener.answer_ended()
 
     def _fail(self, why: str) -> None:
         listener = self._listener
@@ -124,6 +147,9 @@ class VendorConnection(asyncio.Protocol):
     # --- httptools
 
     def on_message_begin(self) -> None:
+        if self._ended:
+            self._reusable = False
+            return
         self._headers = []
         self._size = 0
 
@@ -134,30 +160,23 @@ class VendorConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self._listener is not None and status >= 200:
+        if self._listener is not None and status >= 200 and not self._ended:
             self._listener.answer_began(status, self._headers)
 
     def on_body(self, data: bytes) -> None:
-        if self._listener is not None:
+        if self._listener is not None and not self._ended:
             self._listener.answer_data(data)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:
-            return
-        listener, self._listener = self._listener, None
-        if listener is None:
-            return
-        if self._parser.should_keep_alive() and not self.closed:
-            self._pool.release(self)
-        else:
-            self._transport.close()
-        listener.answer_ended()
+        if self._parser.get_status_code() >= 200 and not self._ended:
+            self._ended = True
+            self._reusable = self._parser.should_keep_alive()
 
 
 class Pool:
     """Connections to one vendor (or one unix socket)."""
 
-    def __init__(self, address: "Address", limit: int = 1024) -> None:
+    def __init__(self, address: "Address") -> None:
         self._address: Final = address
         self._free: deque[VendorConnection] = deque()
         self._all: set[VendorConnection] = set()
@@ -282,10 +301,19 @@ class VendorAddress:
         return allowed
 
     def _allowed(self, text: str) -> bool:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = _inner(ipaddress.ip_address(text.partition("%")[0]))
         if address.is_loopback:
             return self._private or names_loopback(self.host)
-        return self._private or address.is_global
+        return self._private or (address.is_global and not address.is_multicast)
+
+
+def _inner(address: Address4or6) -> Address4or6:
+    """The IPv4 address that an IPv6 address stands for (RFC 4291, 3056, 6052), else the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def names_loopback(host: str) -> bool:

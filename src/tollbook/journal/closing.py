@@ -81,7 +81,7 @@ class _Outcome(Struct):
 
 
 class _Made(Struct):
-    attempts: int
+    attempts: int = 1
 
 
 class _Settled(Struct):
@@ -182,7 +182,13 @@ def unsettled(remains: Remains) -> list[RequestEntry]:
     for pending in remains.requests.values():
         for number, opened in sorted(pending.attempts.items()):
             assert pending.request is not None, "an attempt is opened together with its request"
-            settlement = Settlement(opened=opened.recorded, sequence=opened.sequence, outcome="unsettled")
+            settlement = Settlement(
+                opened=opened.recorded,
+                sequence=opened.sequence,
+                outcome="unsettled",
+                borne_by="platform",
+                next="give_up",
+            )
             close = _close(pending, "unsettled", None) if number == max(pending.attempts) else None
             entries.append(
                 RequestEntry(
@@ -270,6 +276,7 @@ def _close(pending: OpenRequest, outcome: str, error: str | None) -> Close:
         outcome=outcome,
         attempts=max(pending.targets),
         route=">".join(route),
+        reason=None,
         error=error,
         basis=weakest_basis(bases),
         client="gone",

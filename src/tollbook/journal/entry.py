@@ -6,7 +6,9 @@ A line is JSON and begins with five fields in a fixed order, so that a chain is 
 
 `v` format version; `p` SHA-256 of the line before, without its newline (of `lane_seed` for the first line); `n` the
 sequence number in the lane, from 0; `t` the instant it was recorded in microseconds UTC, strictly increasing in a
-lane; `k` the kind. A line has at most 256 KiB. Absent means unknown, never zero. Instants are integers of
+lane; `k` the kind. A line has at most 256 KiB. Absent means unknown, never zero, but for a few members of ordinary
+value, which are left out when they have it: attempt `reason` first, settlement `next` answer and `borne_by` tenant,
+rating `number` 1, `rater` 1 and `currency` USD, close `attempts` 1 and `reason` policy_order. Instants are integers of
 microseconds; amounts and unit prices are decimal text.
 """
 
@@ -77,8 +79,8 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `user`, `client_request_id`, `idempotency_key` and the values of `tags_digest` are keyed digests; `tags` holds
     the tags that the configuration declares open. `sources` says where a dimension came from (`header`, `baggage`,
-    `key`). `traceparent` is the caller's, if it sent a valid one. `model_asked` and `policy` are absent when the request
-    was refused before they were known.
+    `key`). `traceparent` is the caller's, if it sent a valid one. `model_asked` and `policy` are absent when the
+    request was refused before they were known.
     """
 
     id: str
@@ -107,7 +109,7 @@ class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
     vendor: str
     vendor_key: str
     model_sent: str
-    reason: str
+    reason: str = "first"
     because: str | None = None
     vendor_key_id: str | None = None
     project: str | None = None
@@ -116,7 +118,7 @@ class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tier_asked: str | None = None
 
 
-class Settlement(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Settlement(Struct, omit_defaults=True, kw_only=True):
     """How an attempt ended, as far as we know.
 
     `opened` is the recorded instant of the opening entry, which is when the vendor's work occurred; `sequence` is the
@@ -142,11 +144,11 @@ class Settlement(Struct, frozen=True, omit_defaults=True, kw_only=True):
     bound: dict[str, int] | None = None
     raw: Raw = None  # type: ignore[assignment]  # absent is None; msgspec reads no object into `Raw | None`
     billable: bool | None = None
-    borne_by: str | None = None
+    borne_by: str = "tenant"
     error: str | None = None
     flags: list[str] | None = None
     delivered: int | None = None
-    next: str | None = None
+    next: str = "answer"
 
 
 Charge = tuple[str, int, str | None, str | None, str | None, str | None, str | None]
@@ -176,9 +178,9 @@ class Close(Struct, frozen=True, omit_defaults=True, kw_only=True):
     weakest of its attempts; `client` whether the client was still there."""
 
     outcome: str
-    attempts: int
+    attempts: int = 1
     route: str | None = None
-    reason: str | None = None
+    reason: str | None = "policy_order"
     error: str | None = None
     basis: str = "unreported"
     client: str = "answered"

@@ -3,6 +3,7 @@
 Integer arithmetic throughout; the only rounding is of a charge, half-even, to one picodollar.
 """
 
+from sys import intern
 from typing import Final, NamedTuple
 
 from tollbook.core.money import UnitPrice, format_amount
@@ -35,8 +36,9 @@ _RANKS: Final = _Ranks({name: rank for rank, name in enumerate(sorted(CLASSES, k
 class Priced(NamedTuple):
     """A usage with its prices.
 
-    `unpriced` is a stable code that says why some line has no price; its amounts are then None, and so is `expected`,
-    the sum in picodollars. `assumed` names what was taken for granted (decisions/0007-money-and-price-books.md).
+    `unpriced` is a stable code that says why some line has no price; its amounts are then None, and so are `expected`
+    and `recharge`, the sums in picodollars. `assumed` names what was taken for granted
+    (decisions/0007-money-and-price-books.md).
     """
 
     charges: list[Line]
@@ -44,6 +46,7 @@ class Priced(NamedTuple):
     assumed: list[str]
     currency: str
     expected: int | None
+    recharge: int | None
 
 
 class _Price(NamedTuple):
@@ -65,7 +68,7 @@ class _Table:
         self.until: Final = chosen.until
         self.assumed: Final = chosen.assumed
         self.reason: Final = chosen.reason or "unknown_class"
-        self.currency: Final = currency
+        self.currency: Final = intern(currency)  # the usual one is then left out of entries
         self.bands: Final = prices
         self.per_request: Final = "requests" in chosen.rows
 
@@ -114,7 +117,7 @@ class Rater:
         charges: list[Line] = []
         reason: str | None = None if usage else "no_usage"
         assumed: tuple[str, ...] = table.assumed
-        total = 0
+        total = recharged = 0
         if table.per_request and "requests" not in usage:
             usage = {**usage, "requests": 1}
         for name in sorted(usage, key=_RANKS.__getitem__):
@@ -129,11 +132,25 @@ class Rater:
             amount = price.unit.of(quantity)
             total += amount
             text = format_amount(amount)
-            recharge = text if at_cost else "0" if free else format_amount(card.of(amount))
+            if at_cost:
+                recharged += amount
+                recharge = text
+            else:
+                own = 0 if free else card.of(amount)
+                recharged += own
+                recharge = format_amount(own)
             charges.append((name, quantity, price.unit.text, text, text, recharge, price.row))
             if price.assumed:
                 assumed += price.assumed
-        return Priced(charges, reason, list(dict.fromkeys(assumed)), table.currency, total if reason is None else None)
+        known = reason is None
+        return Priced(
+            charges,
+            reason,
+            list(dict.fromkeys(assumed)) if assumed else [],
+            table.currency,
+            total if known else None,
+            recharged if known or free else None,
+        )
 
     def _compile(self, key: tuple[str | None, ...], party: str, model: str, reported: Conditions, at: int) -> _Table:
         found = self.book.find(party, model)
