@@ -1,6 +1,7 @@
 """Heads: which lanes they list, from when to when, and that they go on after any stop."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,19 @@ def test_a_lane_that_remained_empty_is_never_listed(book: Book, clock: ToldClock
     assert all(directory.name not in listed(heads) for heads in all_heads(book))
 
 
+def test_a_lane_made_within_one_tick_of_the_clock_is_not_overlooked(book: Book, clock: ToldClock) -> None:
+    """Two lanes made so fast that the directory's time is the same for both are both found."""
+    writer = open_writer(book, clock)
+    keeper = writer.keeper()
+    lanes = book.root / "lanes"
+    tick = time.time_ns()
+    for _ in range(3):
+        lane = begin_lane(book, "worker", clock)
+        os.utime(lanes, ns=(tick, tick))
+        writer.advance(keeper)
+        assert lane.name in all_heads(book)[-1].opened
+
+
 @pytest.mark.parametrize("end", ["closed", "killed"])
 def test_heads_go_on_after_a_stop(book: Book, clock: ToldClock, end: str) -> None:
     """A new writer goes on with the next number, chained to the last, for lanes old, grown, ended and new."""
@@ -178,7 +192,7 @@ def test_a_closing_that_was_read_before_a_stop_is_not_forgotten(book: Book, cloc
     writer.advance(keeper)
     abandon(lane)
     # These heads cover the supervisor's word about a lane of which they have one line less.
-    heads = HeadsKeeper(book, writer.name, recover(book.root))
+    heads = HeadsKeeper(book, recover(book.root))
     reap(supervisor, lane.directory)
     supervisor.close("stopped")
     heads.poll()
@@ -212,6 +226,7 @@ def test_a_killed_writer_is_closed_by_the_next(book: Book, clock: ToldClock) -> 
         again.advance(again.keeper())
         again.close("stopped")
     closed = [line for line in book_lines(book.root) if line.kind == "lane.closed"]
+    assert segments(book.lane_directory(writer.name))[-1].path.read_bytes().endswith(b"}\n")
     assert len(closed) == 1
     assert b'"torn":16' in closed[0].bytes
     assert verify(book.root, clock=clock).findings == []

@@ -164,6 +164,20 @@ def test_a_lane_that_was_changed_is_not_replayed_over(small: tuple[Book, Lane]) 
         list(replay(book.root))
 
 
+def test_lanes_that_ended_are_let_go(tmp_path: Path) -> None:
+    """Replaying a book of many lanes keeps only those open that go on."""
+    clock = ToldClock()
+    book = make_book(tmp_path, clock)
+    writer = open_writer(book, clock)
+    keeper = writer.keeper()
+    for _ in range(20):
+        begin_lane(book, "worker", clock).close("stopped")
+        writer.advance(keeper)
+    batches = replay(book.root)
+    opened = [len(list(Path("/proc/self/fd").iterdir())) for _ in batches]
+    assert max(opened) - min(opened) <= 1
+
+
 def test_an_empty_book_has_no_batches(tmp_path: Path) -> None:
     """A book that nobody wrote yet replays to nothing."""
     assert list(replay(make_book(tmp_path, ToldClock()).root)) == []

@@ -150,6 +150,14 @@ def test_a_crash_at_any_call_loses_nothing_and_is_made_good(
     assert verify(scene.book.root, clock=scene.clock).findings == []
 
 
+def test_a_draft_left_by_a_kill_is_removed(scene: Scene) -> None:
+    """A kill in the middle of packing leaves a draft, which the next round removes."""
+    draft = scene.lane.directory / ".000000.jsonl.zst.0123abcd.tmp"
+    draft.write_bytes(b"half")
+    assert scene.sealer.seal_next() is not None
+    assert not draft.exists()
+
+
 def test_a_reader_is_not_disturbed(scene: Scene) -> None:
     """A tail that stands in the middle of a segment goes on when that segment is sealed under it."""
     tail = LaneTail(scene.lane.directory)

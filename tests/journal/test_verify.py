@@ -5,8 +5,9 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 import zstandard
 from bookmaking import (
@@ -25,8 +26,17 @@ from hypothesis import strategies as st
 
 from tollbook.core.digest import sha256_hex
 from tollbook.core.faults import BadInput
+from tollbook.journal import inspection
 from tollbook.journal.book import Book
-from tollbook.journal.entry import ConfigurationLoaded, LaneOpened, encode_payload, lane_seed
+from tollbook.journal.entry import (
+    ConfigurationLoaded,
+    Heads,
+    LaneOpened,
+    ObjectNamed,
+    SegmentSealed,
+    encode_payload,
+    lane_seed,
+)
 from tollbook.journal.finding import FINDINGS
 from tollbook.journal.line import encode_line
 from tollbook.journal.objects import ObjectStore
@@ -160,7 +170,7 @@ def test_what_lies_after_a_checkpoint_is_measured(original: Made) -> None:
     assert without.after_anchor.entries == without.entries - without.position
 
 
-@pytest.mark.parametrize("place", range(0, 360, 17))
+@pytest.mark.parametrize("place", range(0, 340, 17))
 def test_one_byte_changed_names_its_entry(made: Made, place: int) -> None:
     """Whichever byte of an entry is changed, that entry is named, and only that one."""
 
@@ -179,6 +189,18 @@ def changed(line: bytes) -> bytes:
     """The line with another payload."""
     assert line.count(b'"acme"') == 1
     return line.replace(b'"acme"', b'"acmf"')
+
+
+@pytest.mark.parametrize("block", [1, 100, 700, 1500])
+def test_what_is_named_does_not_depend_on_how_it_is_read(
+    made: Made, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed entry is named by what follows it, also when that is in the next block that is read."""
+    monkeypatch.setattr(inspection, "_BLOCK", block)
+    rewrite(made, made.died, lambda lines: [*lines[:4], changed(lines[4]), *lines[5:]])
+    assert made.codes() == [("entry_changed", made.died, 4)]
+    rewrite(made, made.died, lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]])
+    assert made.codes() == [("entries_swapped", made.died, 3)]
 
 
 @pytest.mark.parametrize(
@@ -373,10 +395,11 @@ def test_a_sealed_segment_with_other_lines_is_named(made: Made) -> None:
 
 def test_a_seal_is_checked_to_the_last_newline(made: Made) -> None:
     """A change that leaves every entry as it is, is still not what was sealed."""
-    path = segments(made.lane(made.sealed))[-1].path
-    content = b"\n".join(read_segment(path))
-    path.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(content))
-    assert made.codes() != []
+    for segment, code in ((0, "lane_torn"), (-1, "segment_differs")):
+        path = segments(made.lane(made.sealed))[segment].path
+        content = b"\n".join(read_segment(path))
+        path.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(content))
+        assert (code, made.sealed) in [(found, lane) for found, lane, _ in made.codes()]
 
 
 def test_a_lane_of_another_book_is_named(made: Made, tmp_path: Path) -> None:
@@ -455,7 +478,7 @@ def test_a_lane_that_goes_on_after_its_closing_is_named(made: Made) -> None:
             encode_line(sha256_hex(lines[-1]), last["n"] + 1, last["t"] + 1, "lane.heartbeat", b'"counts":{}'),
         ]
 
-    for lane in (made.died, made.open):
+    for lane in (made.died, made.open, made.supervisor):
         count = json.loads(last_line(made, lane))["n"]
         rewrite(made, lane, go_on)
         assert ("lane_extended", lane, count + 1) in made.codes()
@@ -494,6 +517,125 @@ def test_progress_ends_with_all_that_was_read(original: Made) -> None:
     assert told[-1] == (found.bytes, found.bytes)
 
 
+class Forger:
+    """A book's writer, with the key, that writes heads as it likes."""
+
+    def __init__(self, made: Made) -> None:
+        self.clock = ToldClock(made.now)
+        self.book = Book.open(made.root)
+        self.writer = open_writer(self.book, self.clock)
+        self.keeper = self.writer.keeper()
+        self.worker = begin_lane(self.book, "worker", self.clock)
+        self.writer.advance(self.keeper)
+        serve_request(self.worker)
+
+    def write(self, change: Callable[[dict[str, Any]], None]) -> list[tuple[str, str | None]]:
+        """Write the next heads, changed; the findings."""
+        self.keeper.poll()
+        heads = self.keeper.next_heads()
+        assert heads is not None
+        told = msgspec.to_builtins(heads)
+        change(told)
+        _, _, line = self.writer._write_heads(msgspec.convert(told, Heads))
+        self.writer._tree.append(line)
+        self.writer._sign()
+        found = verify(self.book.root, clock=self.clock).findings
+        return [(one.code, one.lane) for one in found]
+
+
+def set_root(heads: dict[str, Any]) -> None:
+    heads["lanes"][-1][3] = "0" * 64
+
+
+def forget_lane(heads: dict[str, Any]) -> None:
+    del heads["lanes"][-1]
+
+
+def open_again(heads: dict[str, Any]) -> None:
+    heads["opened"] = [heads["lanes"][-1][0]]
+
+
+def open_nothing(heads: dict[str, Any]) -> None:
+    heads["opened"] = ["worker-20261123T122000Z-00000000"]
+
+
+def go_back(heads: dict[str, Any]) -> None:
+    heads["lanes"][-1][1] -= 1
+
+
+@pytest.mark.parametrize("change", [set_root, forget_lane, open_again, open_nothing, go_back])
+def test_heads_that_do_not_fit_the_lanes_are_named(made: Made, change: Callable[[dict[str, Any]], None]) -> None:
+    """Even the holder of the key cannot sign heads of lanes as they are not without being found out."""
+    forger = Forger(made)
+    codes = {code for code, _ in forger.write(change)}
+    assert codes <= {"heads_differ", "entry_changed"}
+    assert codes
+
+
+def test_heads_that_list_a_finished_lane_are_named(made: Made) -> None:
+    """A lane that was listed for the last time is not listed again, even as it was."""
+    lines = read_segment(segments(made.lane(made.writer))[-1].path)
+    listed = [json.loads(line)["lanes"] for line in lines if b'"k":"heads"' in line]
+    last = next(head for lanes in reversed(listed) for head in lanes if head[0] == made.died)
+
+    def list_again(heads: dict[str, Any]) -> None:
+        heads["lanes"].append(last)
+
+    forger = Forger(made)
+    assert forger.write(list_again) == [("heads_differ", forger.writer.name)]
+
+
+def test_heads_with_another_predecessor_are_named(made: Made) -> None:
+    """Each heads entry names the digest of the one before."""
+
+    def set_previous(heads: dict[str, Any]) -> None:
+        heads["previous"] = "0" * 64
+
+    assert [code for code, _ in Forger(made).write(set_previous)] == ["heads_out_of_order"]
+
+
+def test_an_uncovered_lane_is_held_to_its_closing(made: Made) -> None:
+    """Before heads cover a lane its closing already tells how it ends: a changed last entry or a gone lane is found."""
+    clock, book = ToldClock(made.now), Book.open(made.root)
+    supervisor, lane = begin_lane(book, "supervisor", clock), begin_lane(book, "worker", clock)
+    serve_request(lane)
+    lane.close("stopped")
+    reap(supervisor, lane.directory)
+    supervisor.close("stopped")
+    assert made.codes() == []
+    rewrite(made, lane.name, lambda lines: [*lines[:-1], lines[-1].replace(b"stopped", b"stoppee")])
+    assert made.codes() == [("entry_changed", lane.name, 3)]
+    shutil.rmtree(lane.directory)
+    assert made.codes() == [("lane_missing", lane.name, None)]
+
+
+@pytest.mark.parametrize("kind", ["opened", "sealed"])
+def test_a_lane_that_is_only_spoken_of_is_missing(made: Made, kind: str) -> None:
+    """A lane that was opened and not closed, or of which a segment was sealed, must be there."""
+    clock, name = ToldClock(made.now), "worker-20261123T122000Z-00000000"
+    supervisor = begin_lane(Book.open(made.root), "supervisor", clock)
+    if kind == "opened":
+        register(supervisor, name)
+    else:
+        seal = SegmentSealed(lane=name, segment=0, first=0, last=3, bytes=900, sha256="0" * 64, root="0" * 64)
+        supervisor.append("segment.sealed", encode_payload(seal))
+    if kind == "opened":
+        # Its writer may just be about to make it.
+        assert verify(made.root, clock=clock).findings == []
+    supervisor.close("stopped")
+    assert made.codes() == [("lane_missing", name, None)]
+
+
+def test_an_object_of_another_size_than_named_is_named(made: Made) -> None:
+    """An entry gives digest and size; both must fit."""
+    clock = ToldClock(made.now)
+    supervisor = begin_lane(Book.open(made.root), "supervisor", clock)
+    named = ObjectNamed(sha256=ObjectStore(made.root).put(b"other").sha256, bytes=6)
+    supervisor.append("configuration.loaded", encode_payload(ConfigurationLoaded(digest="d", object=named)))
+    supervisor.close("stopped")
+    assert made.codes() == [("object_changed", supervisor.name, 1)]
+
+
 def test_findings_are_of_the_closed_list(made: Made) -> None:
     """Every finding has a code of the list and says what to do next."""
     shutil.rmtree(made.lane(made.sealed))
@@ -504,10 +646,6 @@ def test_findings_are_of_the_closed_list(made: Made) -> None:
     for found in findings:
         assert found.code in FINDINGS
         assert any(word in found.message for word in ("restore", "start:", "compare"))
-
-
-FILES = 40
-"""How many places per run a byte is changed in."""
 
 
 def test_no_byte_of_covered_history_can_change(original: Made, tmp_path: Path) -> None:

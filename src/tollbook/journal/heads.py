@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -146,13 +147,8 @@ class _Followed:
         """
         followed = cls(directory)
         followed.head, followed.listed = head, True
-        digest = None
-        for line in read_lane(directory):
-            followed._tree.append(line.bytes)
-            if line.sequence == head.last:
-                digest = line.digest
-                break
-        if digest != head.digest or followed._tree.root().hex() != head.root:
+        followed._tree.extend(line.bytes for line in islice(read_lane(directory), head.last + 1))
+        if followed._tree.root().hex() != head.root:
             raise Tampered(
                 f"lane {head.lane} is not what the last heads say of it up to entry {head.last}; run: tollbook verify"
             )
@@ -162,8 +158,7 @@ class _Followed:
     def read(self, limit_bytes: int) -> list[Line]:
         """The lines that came since. Raises Tampered when one does not follow."""
         lines = self._tail.read(limit_bytes)
-        for line in lines:
-            self._tree.append(line.bytes)
+        self._tree.extend(line.bytes for line in lines)
         if lines:
             last = lines[-1]
             self.head = LaneHead(last.lane, last.sequence, last.digest, self._tree.root().hex(), last.recorded)
@@ -197,14 +192,13 @@ class _Followed:
 class HeadsKeeper:
     """Follows every lane of a book and says what the next heads are.
 
-    `own` is the book lane that this process writes: its heads are not news. A lane that does not verify is left where
-    it was last good and named in `broken`; the others go on.
+    Heads lines are no news: they move no lane. A lane that does not verify is left where it was last good and named in
+    `broken`; the others go on.
     """
 
-    def __init__(self, book: Book, own: str | None = None, recovered: Recovered | None = None) -> None:
+    def __init__(self, book: Book, recovered: Recovered | None = None) -> None:
         at = recovered or recover(book.root)
         self._root: Final = book.root
-        self._own: Final = own
         self._number = at.number
         self._digest = at.digest
         self._known = set(at.known)
@@ -243,14 +237,11 @@ class HeadsKeeper:
                 continue
             limit_bytes -= sum(len(line.bytes) for line in lines)
             for line in lines:
-                if line.kind == "heads":
-                    # A former book lane's last heads lines must be covered too, though they are no news to anybody.
-                    followed.moved = followed.moved or lane != self._own
-                else:
+                if line.kind != "heads":
                     followed.moved = True
                     news.append(line)
-                    if line.kind == "lane.closed":
-                        self._close(line)
+                if line.kind == "lane.closed":
+                    self._close(line)
         self._pending += news
         return news
 
@@ -260,7 +251,7 @@ class HeadsKeeper:
         Raises JournalUnavailable when what they would cover cannot be made durable.
         """
         reached = {lane: followed for lane, followed in self._followed.items() if followed.head is not None}
-        moved = [followed for followed in reached.values() if followed.moved or followed.ended]
+        moved = [followed for followed in reached.values() if followed.moved]
         if not moved:
             return None
         for followed in moved:

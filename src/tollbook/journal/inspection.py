@@ -209,8 +209,6 @@ class LaneInspection:
         if begin.book != self._context.book:
             message = f"it is bound to book {begin.book}, this is {self._context.book}; move it to where it belongs"
             self.report("lane_of_another_book", sequence, message)
-        if begin.lane != self.lane or sequence != 0:
-            self.report("lane_of_another_book", sequence, f"it is bound to the name {begin.lane}; {RESTORE}")
 
     def _check_counts(self, told: LaneCounts, sequence: int) -> None:
         if told.counts != self._counts:

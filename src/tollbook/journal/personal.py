@@ -34,6 +34,7 @@ _HAND_OVER_BYTES: Final = 1 << 20
 _GIVE_UP_BYTES: Final = 16 << 20
 _KEY_BYTES: Final = 32
 _CHUNK: Final = 500
+_TRACE: Final = 16
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS people (
@@ -349,8 +350,8 @@ class PersonalDirectory:
             self._erased.add(digests)
         self.absorb()
         self._delete(digests)
-        if value is None or _contains(self._path, value.encode()):
-            # Pages that SQLite rearranged may hold copies of a row that secure_delete does not know of.
+        # Pages that SQLite rearranged can hold copies of a row, or parts of one, that secure_delete does not know of.
+        if value is None or _has_traces(self._path, value.encode()):
             self._writable.execute("VACUUM")
 
     @property
@@ -394,9 +395,8 @@ def _people(path: Path) -> Iterator[dict[str, str | int]]:
             raise BadInput(f"{path} cannot be read: {fault}; move it away and look at it") from fault
 
 
-def _contains(path: Path, part: bytes) -> bool:
-    with path.open("rb") as file:
-        if not part or not os.fstat(file.fileno()).st_size:
-            return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(part) >= 0
+def _has_traces(path: Path, value: bytes) -> bool:
+    """Whether a file holds a value, or any part of it that is long enough to tell."""
+    parts = [value[start : start + _TRACE] for start in range(0, max(1, len(value) - _TRACE + 1), _TRACE)]
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(part) >= 0 for part in parts)

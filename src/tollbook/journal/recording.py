@@ -92,8 +92,8 @@ class BookLane:
         return self._lane.name
 
     def keeper(self) -> HeadsKeeper:
-        """A keeper of this book's heads that knows this lane as its own."""
-        return HeadsKeeper(self._book, self.name, self.recovered)
+        """A keeper of this book's heads, from where they stood when this lane was opened."""
+        return HeadsKeeper(self._book, self.recovered)
 
     def append(self, kind: str, payload: Struct) -> tuple[int, str]:
         """Write one entry, durably; its sequence and digest. Raises JournalUnavailable."""

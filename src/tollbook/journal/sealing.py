@@ -80,7 +80,6 @@ class Sealer:
         )
         self._lane.append("segment.sealed", entry)
         segment.path.unlink()
-        sync_directory(directory)
         self._lane.keep_checkpoint()
         self._trees[directory.name] = tree
         return entry
@@ -93,7 +92,7 @@ class Sealer:
             raise _not_whole(segment.path)
         known = self._trees.get(directory.name)
         if known is not None and known.size == head.sequence:
-            return Tree(known.size, known.edge)
+            return known
         tree = Tree()
         if head.sequence:
             tree.extend(line.bytes for line in islice(read_lane(directory), head.sequence))
