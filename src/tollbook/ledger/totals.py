@@ -17,14 +17,18 @@ _REQUEST_OCCURRED: Final = REQUESTS.names.index("occurred")
 
 
 class _Group:
-    """The sums of one key: the counts; per class the usage and the three amounts. An absent class is unknown."""
+    """The sums of one key: the counts; per class the usage and the three amounts. An absent class is unknown.
 
-    __slots__ = ("amounts", "counts", "usage")
+    `nothing` is 0 for each amount that some rating knows without having any line: what the vendor does not bill.
+    """
+
+    __slots__ = ("amounts", "counts", "nothing", "usage")
 
     def __init__(self) -> None:
         self.counts = [0, 0, 0, 0, 0]
         self.usage: dict[str, int] = {}
         self.amounts: tuple[dict[str, int], ...] = ({}, {}, {})
+        self.nothing: tuple[int | None, ...] = (None, None, None)
 
 
 class Totals:
@@ -63,6 +67,8 @@ class Totals:
             usage = group.usage
             for name, quantity in settled.usage.items():
                 usage[name] = usage.get(name, 0) + quantity
+        if not charges and any(total is not None for total in amounts):
+            group.nothing = tuple(map(_known, group.nothing, amounts))
         for sums, total, column in zip(group.amounts, amounts, _CHARGE_AMOUNTS, strict=True):
             if total is not None:
                 for charge in charges:
@@ -96,8 +102,13 @@ class Totals:
         """The deltas as rows of `totals`, one without class and one per class for each key."""
         rows: list[Row] = []
         for key, group in self._groups.items():
-            rows.append((*key, None, *group.counts, None, None, None, None, self._position))
+            rows.append((*key, None, *group.counts, None, *group.nothing, self._position))
             sums = (group.usage, *group.amounts)
             for name in sorted(set().union(*sums)):
                 rows.append((*key, name, 0, 0, 0, 0, 0, *(part.get(name) for part in sums), self._position))
         return rows
+
+
+def _known(before: int | None, total: int | None) -> int | None:
+    """0 once a total without lines is known."""
+    return before if total is None else 0

@@ -1,0 +1,85 @@
+"""The golden journal of format 1: every release rebuilds it to the same tables, for ever."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tollbook.core.vocabulary import BASES
+from tollbook.journal.replay import replay
+from tollbook.ledger import location
+from tollbook.ledger.digests import table_digests
+from tollbook.ledger.lake import Lake
+from tollbook.ledger.loader import Writer
+from tollbook.ledger.reader import read
+from tollbook.ledger.rebuild import rebuild
+from tollbook.ledger.report import report
+from tollbook.ledger.schema import SCHEMA_VERSION
+from tollbook.ledger.tieout import check_totals
+from tollbook.ledger.trace import trace
+
+HERE = Path(__file__).parent
+FROZEN = HERE / f"journal-v1.schema-{SCHEMA_VERSION}.json"
+"""Digests by table. A new schema version brings a file of its own; the ones before stay as they were."""
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the golden book with a ledger rebuilt from it."""
+    root = tmp_path_factory.mktemp("golden") / "book"
+    shutil.copytree(HERE / "journal-v1", root)
+    rebuild(root)
+    return root
+
+
+def digests_of(lake: Lake) -> dict[str, Any]:
+    return {name: digest._asdict() for name, digest in table_digests(lake).items()}
+
+
+def test_it_rebuilds_to_the_frozen_digests(book: Path) -> None:
+    """Every table, whole and day by day. If this fails the release is wrong, not the file."""
+    assert read(book, digests_of) == json.loads(FROZEN.read_text())
+
+
+def test_batches_of_one_position_give_the_same(book: Path, tmp_path: Path) -> None:
+    """Loaded position by position, with a restart after each, the tables are the same."""
+    directory = location.make(tmp_path, "1")
+    for batch in replay(book):
+        with Writer(directory) as writer:
+            writer.load([batch])
+    with Lake(directory, read_only=True) as lake:
+        assert digests_of(lake) == json.loads(FROZEN.read_text())
+
+
+def test_its_totals_are_the_sums_of_its_rows(book: Path) -> None:
+    """Totals tie on every day; the report of all of it is known by heart."""
+    assert check_totals(book).different == []
+    total = report(book, [])["total"]
+    assert (total["requests"], total["attempts"]) == (11, 11)
+    assert (total["unpriced"], total["unsettled"], total["unreported"]) == (1, 2, 1)
+    assert total["amounts"] == {"EUR": "0.500000000001", "USD": "0.0003286"}
+
+
+def test_it_holds_every_kind_of_ending(book: Path) -> None:
+    """What makes the golden journal worth keeping: outcomes, bases, reasons, tables that are not empty."""
+    rows = report(book, ["outcome", "basis", "reason"])["rows"]
+    outcomes = {row["dimensions"]["outcome"] for row in rows}
+    assert outcomes >= {"ok", "rate_limited", "timeout", "refused", "client_gone", "vendor_error", "unsettled", "open"}
+    assert {row["dimensions"]["basis"] for row in rows} == set(BASES) - {"invoiced"}
+    assert {row["dimensions"]["reason"] for row in rows} == {"first", "retry", "fallback", None}
+    frozen = json.loads(FROZEN.read_text())
+    assert all(table["rows"] for table in frozen.values())
+
+
+def test_its_retried_request_can_be_told(book: Path) -> None:
+    """The request with three attempts: how each ended, and an amount that is unknown because the timeout's is."""
+
+    def longest(lake: Lake) -> str:
+        return str(lake.rows("SELECT request_id FROM requests ORDER BY attempts DESC, request_id LIMIT 1")[0][0])
+
+    told = trace(book, read(book, longest))
+    assert [attempt["outcome"] for attempt in told["attempts"]] == ["rate_limited", "timeout", "ok"]
+    assert told["request"]["amount"] is None
+    assert len(told["entries"]) == 6
