@@ -1,0 +1,1 @@
+"""Measurements, side by side in one run: `python -m benchmarks`. docs/benchmarks.md tells how to read them."""

@@ -1,0 +1,41 @@
+"""`python -m benchmarks`: every part, or the one that is named."""
+
+from typing import Annotated
+
+import typer
+
+from benchmarks import adapters, gateway, machine, rating, subject
+
+app = typer.Typer(add_completion=False, help="Measure tollbook, beside whichever peers are installed.")
+
+
+@app.callback(invoke_without_command=True)
+def everything(context: typer.Context) -> None:
+    """Say where this runs; without the name of a part, run them all."""
+    for line in machine.describe():
+        print(line)
+    print(flush=True)
+    if context.invoked_subcommand is None:
+        for part in (gateway.run, rating.run, adapters.run):
+            part()
+            print(flush=True)
+
+
+@app.command("gateway")
+def _gateway(
+    peers: Annotated[str, typer.Option(help="Peers to compare with, separated by commas.")] = ",".join(
+        name for name in subject.NAMES if name not in ("direct", gateway.OURS)
+    ),
+    seconds: Annotated[int, typer.Option(help="How long one turn lasts.")] = 4,
+    rounds: Annotated[int, typer.Option(help="How many turns each subject has.")] = 3,
+) -> None:
+    """The road: throughput, processor time, latency, memory, bytes."""
+    named = [name for name in peers.split(",") if name]
+    gateway.run(["direct", gateway.OURS, *named], seconds, rounds)
+
+
+app.command("rating")(rating.run)
+app.command("adapters")(adapters.run)
+
+if __name__ == "__main__":
+    app()
