@@ -113,6 +113,32 @@ def test_any_dimension_can_be_named(served: Served, by: str) -> None:
     assert document["total"]["requests"] == COUNT
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--from", "tomorrow"], 2, "--from: found 'tomorrow'; allowed: 2026-11-01"),
+        (["--from", "2026-11-24", "--to", "2026-11-23"], 2, "the period is empty"),
+        (["--as-of", "soon"], 2, "--as-of: found 'soon'"),
+        (["--as-of", "2020-01-01T00:00:00Z"], 1, "no position at or before"),
+        (["--by", "nonsense"], 2, "no such dimension: 'nonsense'"),
+        (["--tz", "Mars/Olympus"], 2, "no such time zone"),
+    ],
+)
+def test_a_report_that_cannot_be_made_says_why(served: Served, arguments: list[str], code: int, words: str) -> None:
+    """A wrong period, position, dimension or zone is told with what was found and what is allowed."""
+    ran = run("report", "--book", str(served.book), *arguments)
+    assert ran.code == code
+    assert words in " ".join(ran.err.split())
+
+
+def test_a_day_begins_at_midnight_of_the_zone(served: Served) -> None:
+    """`--from` and `--to` take days of the zone: the days around all traffic hold it, the day before holds none."""
+    whole = ["report", "--book", str(served.book), "--tz", "Asia/Kolkata", "--json"]
+    days = {row["dimensions"]["day"] for row in run(*whole, "--by", "day").document()["rows"]}
+    assert run(*whole, "--from", min(days)).document()["total"]["requests"] == COUNT
+    assert run(*whole, "--to", min(days)).document()["total"]["requests"] == 0
+
+
 def test_a_position_gives_the_same_bytes(served: Served) -> None:
     """A report as of a position is the same, byte for byte, whenever it is asked for."""
     first = run("report", "--book", str(served.book), "--json")

@@ -47,6 +47,8 @@ def show_report(report: Document, by: list[str]) -> RenderableType:
 
 def _dimension(value: str | bool | None) -> Text:
     """A dimension's value; `-` where a request had none, or went nowhere."""
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
     return Text("-", style="dim") if value is None else screen.words(value)
 
 
