@@ -528,6 +528,7 @@ class Forger:
         self.worker = begin_lane(self.book, "worker", self.clock)
         self.writer.advance(self.keeper)
         serve_request(self.worker)
+        begin_lane(self.book, "spare", self.clock)
 
     def write(self, change: Callable[[dict[str, Any]], None]) -> list[tuple[str, str | None]]:
         """Write the next heads, changed; the findings."""
@@ -559,11 +560,15 @@ def open_nothing(heads: dict[str, Any]) -> None:
     heads["opened"] = ["worker-20261123T122000Z-00000000"]
 
 
+def forget_opening(heads: dict[str, Any]) -> None:
+    assert heads.pop("opened")
+
+
 def go_back(heads: dict[str, Any]) -> None:
     heads["lanes"][-1][1] -= 1
 
 
-@pytest.mark.parametrize("change", [set_root, forget_lane, open_again, open_nothing, go_back])
+@pytest.mark.parametrize("change", [set_root, forget_lane, forget_opening, open_again, open_nothing, go_back])
 def test_heads_that_do_not_fit_the_lanes_are_named(made: Made, change: Callable[[dict[str, Any]], None]) -> None:
     """Even the holder of the key cannot sign heads of lanes as they are not without being found out."""
     forger = Forger(made)
@@ -572,7 +577,8 @@ def test_heads_that_do_not_fit_the_lanes_are_named(made: Made, change: Callable[
     assert codes
 
 
-def test_heads_that_list_a_finished_lane_are_named(made: Made) -> None:
+@pytest.mark.parametrize("opened", [True, False])
+def test_heads_that_list_a_finished_lane_are_named(made: Made, opened: bool) -> None:
     """A lane that was listed for the last time is not listed again, even as it was."""
     lines = read_segment(segments(made.lane(made.writer))[-1].path)
     listed = [json.loads(line)["lanes"] for line in lines if b'"k":"heads"' in line]
@@ -580,6 +586,8 @@ def test_heads_that_list_a_finished_lane_are_named(made: Made) -> None:
 
     def list_again(heads: dict[str, Any]) -> None:
         heads["lanes"].append(last)
+        if opened:
+            heads["opened"].append(made.died)
 
     forger = Forger(made)
     assert forger.write(list_again) == [("heads_differ", forger.writer.name)]
