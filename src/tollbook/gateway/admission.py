@@ -185,7 +185,10 @@ def _read_baggage(text: str, named: _Named) -> str | None:
     Malformed members are dropped, as W3C Baggage section 3.3 allows; ours never leave the gateway.
     """
     kept: list[str] = []
-    for member in text[: 2 * BAGGAGE_LIMIT].split(",")[: 2 * BAGGAGE_MEMBERS]:
+    members = text[: 2 * BAGGAGE_LIMIT].split(",")
+    if len(text) > 2 * BAGGAGE_LIMIT:
+        members.pop()  # it may be cut, and half a name would be another name
+    for member in members[: 2 * BAGGAGE_MEMBERS]:
         key, equals, rest = member.strip().partition("=")
         if not equals:
             continue

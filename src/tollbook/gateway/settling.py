@@ -163,7 +163,7 @@ def _outcome(facts: Facts, reading: Reading) -> str:
     if lost in _OUR_CUTS:
         return _OUR_CUTS[lost]
     if status is None:
-        return "vendor_error" if facts.call.sent and facts.ending.fully_sent else "connect_failed"
+        return "vendor_error" if facts.ending.fully_sent else "connect_failed"
     if status == 429:
         return "rate_limited"
     if status >= 400:

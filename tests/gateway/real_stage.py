@@ -1,0 +1,106 @@
+"""A stage of real processes: simulated vendor, supervisor, worker, scribe and desk; and what tests ask of it."""
+
+import http.client
+import json
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+
+from tollbook.cli.stage import Stage
+from tollbook.core.faults import NotFound
+from tollbook.ledger.reader import Reader
+from tollbook.ledger.trace import trace
+from tollbook.simulator import Billed, Received, read_books
+
+VENDOR_SECRETS = {"ROAD_OPENAI": "sk-sim-openai-canary-7f3a", "ROAD_CLAUDE": "sk-sim-claude-canary-9b1c"}
+TENANT_SECRETS = {
+    "ROAD_ACME": "tb-acme-canary-51d0",
+    "ROAD_SEARCH": "tb-search-canary-0c77",
+    "ROAD_GLOBEX": "tb-globex-canary-e2e2",
+}
+ACME, SEARCH, GLOBEX = TENANT_SECRETS.values()
+PATIENCE = 20.0
+
+CONFIG = """
+book: ./book
+gateway: {listen: "{gateway}", body_limit: 1MiB, timeouts: {connect: 2s, first_byte: 5s, idle: 5s}, shutdown_grace: 5s}
+vendors:
+  openai: {format: openai, base_url: "{openai}", keys: [{name: main, secret: "env:ROAD_OPENAI", id: key_1}]}
+  claude: {format: anthropic, base_url: "{anthropic}", keys: [{name: main, secret: "env:ROAD_CLAUDE"}]}
+models:
+  gpt-4o-mini: {targets: [{vendor: openai, model: gpt-4o-mini}], retry: {attempts: 1}}
+  gpt-4o: {targets: [{vendor: openai, model: gpt-4o}], retry: {attempts: 1}}
+  claude-haiku-4-5: {targets: [{vendor: claude, model: claude-haiku-4-5}], retry: {attempts: 1}}
+  unlisted: {targets: [{vendor: openai, model: sim-unlisted}]}
+  smart:
+    targets: [{vendor: openai, model: gpt-4o}, {vendor: openai, model: gpt-4.1}]
+    retry: {attempts: 3, backoff: 5ms}
+tenants:
+  acme:
+    keys:
+      - {name: acme-prod, secret: "env:ROAD_ACME"}
+      - {name: acme-search, secret: "env:ROAD_SEARCH", workloads: [search]}
+    workloads: [search, support]
+  globex: {keys: [{name: globex-prod, secret: "env:ROAD_GLOBEX"}], workloads: [mail]}
+"""
+
+
+class RealStage(Stage):
+    """The stage with a reader of its ledger and a look at its processes."""
+
+    def __init__(self, directory: Path, config: str = CONFIG) -> None:
+        super().__init__(directory, config, VENDOR_SECRETS | TENANT_SECRETS, seed=5)
+
+    @property
+    def openai_url(self) -> str:
+        return f"{self.gateway_url}/v1"
+
+    @property
+    def supervisor(self) -> psutil.Process:
+        """The process of `tollbook serve`."""
+        return psutil.Process(self._processes[-1].pid)
+
+    def child(self, role: str) -> psutil.Process:
+        """The running `worker`, `scribe` or `desk`."""
+        name = f"tollbook.assembly.{role}"
+        return next(child for child in self.supervisor.children() if name in child.cmdline())
+
+    def connect(self) -> http.client.HTTPConnection:
+        address = urlsplit(self.gateway_url)
+        return http.client.HTTPConnection(str(address.hostname), address.port, timeout=20)
+
+    def get(self, path: str, key: str) -> tuple[int, Any]:
+        """Status and decoded body of a GET with a tenant's key."""
+        connection = self.connect()
+        try:
+            connection.request("GET", path, headers={"authorization": f"Bearer {key}"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def find(self, request_id: str) -> dict[str, Any]:
+        """The operator's trace of a request, waited for until it is closed."""
+        reader = Reader(self.book)
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                found = trace(reader, request_id)
+                if found["request"]["closed_at"] is not None:
+                    return found
+            except NotFound:
+                pass
+            assert time.monotonic() < until, f"request {request_id} is not in the book after {PATIENCE} s"
+            time.sleep(0.05)
+
+    def vendor_record(self, request_id: str) -> tuple[list[Received], list[Billed]]:
+        """What the vendor received and billed for a request of ours."""
+        received, billed = read_books(self.vendor_books)
+        return [r for r in received if r.request_id == request_id], [b for b in billed if b.request_id == request_id]
+
+    def logs(self) -> str:
+        """All that the processes have said."""
+        return "".join(path.read_text(errors="replace") for path in sorted(self.directory.glob("*.log")))
