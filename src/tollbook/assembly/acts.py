@@ -114,7 +114,7 @@ class Acts:
         if act.act != "erase":
             raise BadInput(f"the scribe does not know how to {act.act!r}; it can: erase")
         wanted = msgspec.convert(act.arguments, Erasure)
-        return erase(self._root, self._lane, self._personal, wanted, actor)
+        return erase(self._lane, self._personal, wanted, actor)
 
 
 def _actor(client: socket.socket) -> str:

@@ -1,12 +1,10 @@
 """Erasing a person: the value goes, the digest stays, everything still verifies and adds up."""
 
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from tollbook.core.faults import BadInput, NotFound
-from tollbook.journal.entry import PersonalErased
 from tollbook.journal.personal import PersonalDirectory
 from tollbook.journal.recording import BookLane
 
@@ -19,23 +17,21 @@ class Erasure(Struct, frozen=True):
     basis: str
 
 
-def erase(root: Path, lane: BookLane, personal: PersonalDirectory, wanted: Erasure, actor: str) -> dict[str, Any]:
-    """Remove a user's value everywhere under the book, and write an entry that it was done.
+def erase(lane: BookLane, personal: PersonalDirectory, wanted: Erasure, actor: str) -> dict[str, Any]:
+    """Remove a user's value everywhere under the book, and say in an entry that it was done.
 
     Raises BadInput without a basis, NotFound when the tenant has no key (nothing was ever kept for it).
     """
     if not wanted.basis.strip():
         raise BadInput("an erasure needs a basis: say why, with --basis")
-    digests, values = personal.erase(wanted.tenant, wanted.user)
-    if not digests:
+    if not personal.find(wanted.tenant, wanted.user):
         raise NotFound(f"tenant {wanted.tenant!r} has no personal values in this book")
-    basis = personal.remember(wanted.tenant, wanted.basis, "basis")
-    entry = PersonalErased(tenant=wanted.tenant, digests=digests, values=values, basis=basis, actor=actor)
-    sequence, digest = lane.append("personal.erased", entry)
+    entry = lane.erase(personal, wanted.tenant, wanted.user, wanted.basis, actor)
+    sequence, digest = lane.last
     return {
         "tenant": wanted.tenant,
-        "digests": digests,
-        "values": values,
+        "digests": entry.digests,
+        "values": entry.values,
         "actor": actor,
         "entry": {"lane": lane.name, "sequence": sequence, "kind": "personal.erased", "digest": digest},
     }

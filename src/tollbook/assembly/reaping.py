@@ -21,6 +21,8 @@ from tollbook.journal.lane import Lane
 from tollbook.journal.tail import lane_directories, read_lane
 
 RETRY_SECONDS: Final = 1.0
+BIRTH_SECONDS: Final = 30
+"""How long a worker that was started by a former supervisor may take to make the lanes registered for it."""
 
 
 class Registrar:
@@ -54,8 +56,9 @@ class Registrar:
         self._lane.sync()
 
     def heartbeat(self) -> None:
+        """Write the lane's running counts; a failed lane is replaced when the disk lets us."""
         with contextlib.suppress(JournalUnavailable):
-            self._lane.heartbeat()
+            self._usable_lane().heartbeat()
 
     async def close_lanes(self, names: Iterable[str], reason: str) -> None:
         """Put the end of lanes on record that take no more entries, while their writer still runs."""
@@ -68,19 +71,30 @@ class Registrar:
         """After a writer's death: mark what it left open as unsettled, put the end of its lanes on record."""
         names = list(names)
         directories = self._present(names)
-        for directory in directories:
-            drop_torn(directory)
+        torn = {directory.name: drop_torn(directory) for directory in directories}
         left = await asyncio.to_thread(Left, directories)
-        await self._finish(names, left, reason)
+        await self._finish(names, left, torn, reason)
 
     async def reap_former(self) -> bool:
-        """Do the same for the lanes of a former supervisor's run. False while a writer of one still lives."""
+        """Do the same for the lanes of a former supervisor's run. False while a writer of one lives, or may come."""
         remove_unborn(self._book.root)
         former = [path for path in lane_directories(self._book.root) if self._is_former(path)]
-        dead = [path for path in former if not is_live(path)]
-        if dead and len(dead) == len(former):
-            await self._reap_dead(dead)
-        return len(dead) == len(former)
+        if any(is_live(path) for path in former):
+            return False
+        supervisors = [path for path in former if path.name.startswith("supervisor-")]
+        words = await asyncio.to_thread(FormerWords, supervisors)
+        unborn = [name for name in words.opened if not self._book.lane_directory(name).is_dir()]
+        if any(name not in words.closed and words.opened[name] + BIRTH_SECONDS * SECOND > now() for name in unborn):
+            return False
+        self._closed |= words.closed
+        # In the order in which they were registered, since a lane may settle what an earlier one opened; those of
+        # supervisors last, since they hold the words by which a second try knows what the first has done.
+        order = {name: place for place, name in enumerate(words.opened)}
+        written = sorted((path.name for path in former if path not in supervisors), key=lambda name: order.get(name, 0))
+        names = [*unborn, *written, *(path.name for path in supervisors)]
+        if names:
+            await self._reap_dead(names)
+        return True
 
     def close(self, reason: str) -> None:
         self._lane.close(reason)
@@ -92,17 +106,13 @@ class Registrar:
         mine = path.name in self._mine or path.name.startswith("book-")
         return not mine and not (path / REAPED).exists()
 
-    async def _reap_dead(self, dead: list[Path]) -> None:
-        supervisors = [path for path in dead if path.name.startswith("supervisor-")]
-        self._closed |= await asyncio.to_thread(_closed_by, supervisors)
-        for path in dead:
-            drop_torn(path)
-        # Lanes of supervisors last: they hold the words by which a second try knows what the first has done.
-        dead.sort(key=lambda path: (path.name.startswith("supervisor-"), path.name))
-        left = await asyncio.to_thread(Left, dead)
-        await self._finish([path.name for path in dead], left, "died")
+    async def _reap_dead(self, names: list[str]) -> None:
+        directories = self._present(names)
+        torn = {directory.name: drop_torn(directory) for directory in directories}
+        left = await asyncio.to_thread(Left, directories)
+        await self._finish(names, left, torn, "died")
 
-    async def _finish(self, names: list[str], left: Left, reason: str) -> None:
+    async def _finish(self, names: list[str], left: Left, torn: dict[str, int], reason: str) -> None:
         for entry in left.unsettled:
             await self._insist("attempt.unsettled", entry)
         for entry in left.interrupted:
@@ -111,9 +121,7 @@ class Registrar:
             say(f"lane {name} is left as it is: {fault}")
         sound = [name for name in names if name not in left.broken]
         for name in sound:
-            remains = left.remains.get(name)
-            ended = remains is not None and remains.ended
-            await self._close(name, remains, "ended" if ended else reason)
+            await self._close(name, left.remains.get(name), torn.get(name, 0), reason)
         self._lane.sync()
         for name in sound:
             directory = self._book.lane_directory(name)

@@ -91,6 +91,11 @@ class BookLane:
     def name(self) -> str:
         return self._lane.name
 
+    @property
+    def last(self) -> tuple[int, str]:
+        """Sequence and digest of the lane's last entry."""
+        return self._lane.sequence, self._lane.digest
+
     def keeper(self) -> HeadsKeeper:
         """A keeper of this book's heads, from where they stood when this lane was opened."""
         return HeadsKeeper(self._book, self.recovered)
