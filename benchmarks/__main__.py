@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import adapters, gateway, machine, rating, subject
+from benchmarks import adapters, gateway, journal, ledger, machine, rating, subject
 
 app = typer.Typer(add_completion=False, help="Measure tollbook, beside whichever peers are installed.")
 
@@ -16,7 +16,7 @@ def everything(context: typer.Context) -> None:
         print(line)
     print(flush=True)
     if context.invoked_subcommand is None:
-        for part in (gateway.run, rating.run, adapters.run):
+        for part in (gateway.run, journal.run, ledger.run, rating.run, adapters.run):
             part()
             print(flush=True)
 
@@ -32,6 +32,18 @@ def _gateway(
     """The road: throughput, processor time, latency, memory, bytes."""
     named = [name for name in peers.split(",") if name]
     gateway.run(["direct", gateway.OURS, *named], seconds, rounds)
+
+
+@app.command("journal")
+def _journal(requests: Annotated[int, typer.Option(help="Size of the book that is verified.")] = 100_000) -> None:
+    """The journal: appending, durability, verifying."""
+    journal.run(requests)
+
+
+@app.command("ledger")
+def _ledger(requests: Annotated[int, typer.Option(help="Size of the book that is loaded.")] = 200_000) -> None:
+    """The ledger: loading, rebuilding, asking."""
+    ledger.run(requests)
 
 
 app.command("rating")(rating.run)
