@@ -10,6 +10,8 @@ from tollbook.gateway.message import ClientRequest, Headers
 HEADERS_LIMIT: Final = 64 * 1024
 HEADER_COUNT_LIMIT: Final = 128
 PIPELINE_LIMIT: Final = 16
+LINGER_SECONDS: Final = 2.0
+"""How long what a refused client still sends is read and thrown away (RFC 9112, section 9.6)."""
 
 _Problem = tuple[int, str, str]
 _MALFORMED: Final[_Problem] = (400, "malformed_request", "this is not HTTP/1.1 that can be read in one way only")
@@ -145,6 +147,9 @@ class ClientConnection(asyncio.Protocol):
         if self._headers_size > HEADERS_LIMIT or len(self._headers) > HEADER_COUNT_LIMIT:
             self._overflow = _HEADERS_TOO_LARGE
             return
+        if not self._headers and self._parser.get_http_version() == "0.9":
+            self._overflow = _MALFORMED
+            return
         if self._parser.should_upgrade():
             self._overflow = _UPGRADE  # decided here: the parser takes the body of such a request for another protocol
             return
@@ -255,4 +260,6 @@ class ClientConnection(asyncio.Protocol):
             return
         self._overflow = (status, code, message)
         self._road.malformed(self, status, code, message)
-        self.close()
+        # A socket closed with bytes unread resets the connection, and the client may never see why it is refused.
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self.close)
