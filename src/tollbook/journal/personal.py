@@ -16,7 +16,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -387,12 +387,10 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
 
 
 def _people(path: Path) -> Iterator[dict[str, str | int]]:
-    # A power loss can leave a part of a file: the part of a line at its end is passed over.
     for line in path.read_bytes().split(b"\n")[:-1]:
-        try:
+        # A power loss can leave a part of a file, or blanks in it: such a value stays unknown until it is met again.
+        with suppress(ValueError):
             yield json.loads(line)
-        except ValueError as fault:
-            raise BadInput(f"{path} cannot be read: {fault}; move it away and look at it") from fault
 
 
 def _has_traces(path: Path, value: bytes) -> bool:

@@ -29,7 +29,8 @@ _BLOCK: Final = 1 << 20
 class Sealer:
     """Seals the finished segments of a book's lanes, one at a time.
 
-    A segment is finished when a later one exists, or when heads have listed its lane for the last time.
+    A segment is finished when a later one exists, or when heads have listed its lane for the last time. A lane with a
+    segment that cannot be sealed is left as it is and named in `broken`; verify tells what is wrong with it.
     """
 
     def __init__(self, book: Book, lane: BookLane, keeper: HeadsKeeper) -> None:
@@ -37,19 +38,22 @@ class Sealer:
         self._lane: Final = lane
         self._keeper: Final = keeper
         self._trees: Final[dict[str, Tree]] = {}
+        self.broken: Final[dict[str, Tampered]] = {}
 
     def seal_next(self) -> SegmentSealed | None:
         """Seal one segment, about 64 MiB of work; None when nothing is left to seal.
 
-        Raises JournalUnavailable when the disk refuses, Tampered when a segment does not hold whole lines.
+        Raises JournalUnavailable when the disk refuses.
         """
         for directory in lane_directories(self._root):
-            if directory.name in self._keeper.broken:
+            if directory.name in self._keeper.broken or directory.name in self.broken:
                 continue
             finished = self._finished(directory)
             if finished:
                 try:
                     return self._seal(directory, finished[0])
+                except Tampered as fault:
+                    self.broken[directory.name] = fault
                 except OSError as fault:
                     raise JournalUnavailable(f"{finished[0].path} cannot be sealed: {fault.strerror}") from fault
             if self._keeper.is_finished(directory.name):
