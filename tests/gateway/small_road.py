@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -122,10 +124,16 @@ class Client:
 
 
 class SmallRoad:
-    """Use it in an `async with` block; `settings` of the gateway are YAML members."""
+    """Use it in an `async with` block. `gateway` are more settings of the gateway; `edits` replace parts of CONFIG."""
 
-    def __init__(self, directory: Path, vendor_url: str, gateway: str = "", text: str = CONFIG) -> None:
+    def __init__(
+        self, directory: Path, vendor_url: str, gateway: str = "", edits: dict[str, str] | None = None
+    ) -> None:
         self.directory = directory
+        text = CONFIG
+        for old, new in (edits or {}).items():
+            assert old in text
+            text = text.replace(old, new)
         self.settings: Settings = config.parse(
             text.format(vendor=vendor_url, gateway=gateway, secret=SECRET), base=directory
         )
@@ -174,8 +182,13 @@ class SmallRoad:
         self.idempotency.close()
         self.lane.close("stopped")
 
-    async def connect(self) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def connect(self, receive_buffer: int = 0) -> Client:
+        connection = socket.socket()
+        connection.setblocking(False)
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port))
+        client = Client(*await asyncio.open_connection(sock=connection))
         self.clients.append(client)
         return client
 
@@ -192,13 +205,17 @@ class SmallRoad:
         reply = await client.answer(method)
         return reply._replace(ended=False)
 
-    async def quiet(self) -> None:
-        """Wait until no request is being answered."""
-        for _ in range(500):
-            if not self.parts.running and not self.parts.calls:
+    async def until(self, done: Callable[[], object]) -> None:
+        """Wait until something is so, at most ten seconds."""
+        for _ in range(1_000):
+            if done():
                 return
             await asyncio.sleep(0.01)
-        raise AssertionError("requests are still running")
+        raise AssertionError("it does not come to pass")
+
+    async def quiet(self) -> None:
+        """Wait until no request is being answered."""
+        await self.until(lambda: not self.parts.running and not self.parts.calls)
 
     @property
     def lines(self) -> list[Line]:
