@@ -120,6 +120,16 @@ class Channel:
         self._writer.close()
 
 
+def supervisor_gone(control: socket.socket) -> bool:
+    """Whether the supervisor has gone: its end of the channel is closed."""
+    try:
+        return not control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 def key_hash(pepper: bytes, secret: str) -> str:
     """The keyed hash under which a tenant's key is known: BLAKE2b with the pepper as its key, hexadecimal."""
     return blake2b(secret.encode(), key=pepper, digest_size=32).hexdigest()

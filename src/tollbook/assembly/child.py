@@ -17,6 +17,10 @@ SETTLED_SECONDS: Final = 2.0
 """A child that lived this long after its start did not die of its start."""
 QUICK_DEATHS: Final = 5
 LEFT_DOWN_SECONDS: Final = 60.0
+TRY_LATER: Final = 75
+"""Exit code (EX_TEMPFAIL) of a child that could not begin for a reason that is not its own: a disk that is full, a
+former child that still holds the book."""
+TRY_LATER_SECONDS: Final = 1.0
 BACKOFF_FIRST: Final = 0.05
 BACKOFF_LONGEST: Final = 5.0
 
@@ -65,6 +69,8 @@ class Backoff:
 
     def after(self, running: Running) -> float:
         """Seconds to wait after this death."""
+        if running.process.returncode == TRY_LATER:
+            return TRY_LATER_SECONDS
         if time.monotonic() - running.since > SETTLED_SECONDS:
             self._quick = 0
             return BACKOFF_FIRST

@@ -1,7 +1,6 @@
 """The desk process: answers `/tollbook/v1/*` from the ledger, read-only, for the tenant that a worker vouches for."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -106,8 +105,7 @@ async def _serve(boot: BookBoot, control: socket.socket) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
     await server.serve(sockets=[listener])
     watching.cancel()
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    # The socket's file stays: another desk may have put its own there by now.
 
 
 def main() -> None:

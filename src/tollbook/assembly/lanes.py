@@ -1,6 +1,7 @@
 """The lanes of one worker, and the closing of lanes whose writer has gone."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -51,6 +52,12 @@ class WorkerLanes:
         """Go on with new lanes. Raises JournalUnavailable when they cannot be made."""
         self.main, self._sync, self.spare = self._open(names)
 
+    def retire(self) -> None:
+        """End the spares of before: nothing was opened in them, and what they settled is written."""
+        for lane, sync in self._kept:
+            if lane.dead is None and lane not in (self.main, self.spare):
+                _end(lane, sync, "replaced")
+
     def dead(self) -> list[str]:
         """The lanes that take no more entries."""
         return [lane.name for lane, _ in self._kept if lane.dead is not None]
@@ -61,19 +68,19 @@ class WorkerLanes:
         return [name for name in (names.main, names.spare) if name not in made]
 
     def close(self, reason: str) -> None:
-        """End all lanes; one that cannot be ended is left for the supervisor to close."""
+        """End all lanes."""
         for lane, sync in self._kept:
-            sync.stop()
-            try:
-                lane.close(reason)
-            except JournalUnavailable:
-                continue
+            _end(lane, sync, reason)
 
     def _open(self, names: LaneNames) -> tuple[Lane, GroupSync, Lane]:
         journal = self._boot.settings.journal
         # The spare first: when it has its ballast, the disk has room for what is in flight.
         spare = self._create(names.spare, "spare", journal.ballast)
-        main = self._create(names.main, "worker", 0)
+        try:
+            main = self._create(names.main, "worker", 0)
+        except JournalUnavailable:
+            spare.close("unused")
+            raise
         for lane in (spare, main):
             self._kept.append((lane, GroupSync(lane, journal.sync)))
         return main, self._kept[-1][1], spare
@@ -88,6 +95,13 @@ class WorkerLanes:
             segment_bytes=journal.segment_bytes,
             segment_age_s=journal.segment_age,
         )
+
+
+def _end(lane: Lane, sync: GroupSync, reason: str) -> None:
+    """End a lane; one that cannot be ended is left for the supervisor to close."""
+    sync.stop()
+    with contextlib.suppress(JournalUnavailable):
+        lane.close(reason)
 
 
 def _back(loop: asyncio.AbstractEventLoop, then: Callable[[Exception | None], None], fault: Exception | None) -> None:

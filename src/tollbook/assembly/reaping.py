@@ -12,17 +12,19 @@ from msgspec import Struct
 from tollbook.assembly.boot import LaneNames
 from tollbook.assembly.child import say
 from tollbook.assembly.lanes import REAPED, Left, begin
-from tollbook.core.clock import now
+from tollbook.core.clock import SECOND, now
 from tollbook.core.faults import JournalUnavailable, Tampered
 from tollbook.journal.book import Book
 from tollbook.journal.closing import Remains, drop_torn, is_live, remove_unborn
 from tollbook.journal.entry import LaneClosed, LaneOpened, encode_payload
 from tollbook.journal.lane import Lane
+from tollbook.journal.line import Line
 from tollbook.journal.tail import lane_directories, read_lane
 
 RETRY_SECONDS: Final = 1.0
-BIRTH_SECONDS: Final = 30
-"""How long a worker that was started by a former supervisor may take to make the lanes registered for it."""
+BIRTH_SECONDS: Final = 5
+"""How long after its supervisor's death a worker could still make the lanes that were registered for it: it looks
+whether the supervisor is there just before."""
 
 
 class Registrar:
@@ -65,15 +67,27 @@ class Registrar:
         for name in names:
             if name not in self._closed:
                 left = await asyncio.to_thread(Left, self._present([name]))
-                await self._close(name, left.remains.get(name), reason)
+                if name not in left.broken:
+                    await self._close(name, left.remains.get(name), 0, reason)
 
-    async def reap(self, names: Iterable[str], reason: str) -> None:
-        """After a writer's death: mark what it left open as unsettled, put the end of its lanes on record."""
-        names = list(names)
+    async def reap(self, names: list[str], reason: str) -> None:
+        """After a writer's death: mark what it left open as unsettled, put the end of its lanes on record.
+
+        `names` are in the order in which the lanes were registered.
+        """
         directories = self._present(names)
-        torn = {directory.name: drop_torn(directory) for directory in directories}
+        torn = {directory.name: _drop_torn(directory) for directory in directories}
         left = await asyncio.to_thread(Left, directories)
-        await self._finish(names, left, torn, reason)
+        for entry in left.unsettled:
+            await self._insist("attempt.unsettled", entry)
+        for entry in left.interrupted:
+            await self._insist("request.closed", entry)
+        for name, fault in left.broken.items():
+            say(f"lane {name} is left as it is: {fault}")
+        sound = [name for name in names if name not in left.broken]
+        for name in sound:
+            await self._close(name, left.remains.get(name), torn.get(name, 0), reason)
+        self._mark_reaped(sound)
 
     async def reap_former(self) -> bool:
         """Do the same for the lanes of a former supervisor's run. False while a writer of one lives, or may come."""
@@ -83,18 +97,18 @@ class Registrar:
             return False
         supervisors = [path for path in former if path.name.startswith("supervisor-")]
         words = await asyncio.to_thread(FormerWords, supervisors)
-        unborn = [name for name in words.opened if not self._book.lane_directory(name).is_dir()]
-        if any(name not in words.closed and words.opened[name] + BIRTH_SECONDS * SECOND > now() for name in unborn):
-            return False
         self._closed |= words.closed
-        # In the order in which they were registered, since a lane may settle what an earlier one opened; those of
-        # supervisors last, since they hold the words by which a second try knows what the first has done.
+        unborn = {name for name in words.opened if not self._present([name])}
+        awaited = unborn.intersection(words.open_since(now() - BIRTH_SECONDS * SECOND))
+        # In the order in which they were registered, since a lane may settle what an earlier one opened. Those of
+        # supervisors last: they hold the words by which a second try knows what the first has done.
         order = {name: place for place, name in enumerate(words.opened)}
-        written = sorted((path.name for path in former if path not in supervisors), key=lambda name: order.get(name, 0))
-        names = [*unborn, *written, *(path.name for path in supervisors)]
-        if names:
-            await self._reap_dead(names)
-        return True
+        written = {path.name for path in former if path not in supervisors}
+        names = written | (unborn - awaited)
+        await self.reap(sorted(names, key=lambda name: order.get(name, -1)), "died")
+        if not awaited:
+            await self.reap([path.name for path in supervisors], "died")
+        return not awaited
 
     def close(self, reason: str) -> None:
         self._lane.close(reason)
@@ -106,41 +120,29 @@ class Registrar:
         mine = path.name in self._mine or path.name.startswith("book-")
         return not mine and not (path / REAPED).exists()
 
-    async def _reap_dead(self, names: list[str]) -> None:
-        directories = self._present(names)
-        torn = {directory.name: drop_torn(directory) for directory in directories}
-        left = await asyncio.to_thread(Left, directories)
-        await self._finish(names, left, torn, "died")
-
-    async def _finish(self, names: list[str], left: Left, torn: dict[str, int], reason: str) -> None:
-        for entry in left.unsettled:
-            await self._insist("attempt.unsettled", entry)
-        for entry in left.interrupted:
-            await self._insist("request.closed", entry)
-        for name, fault in left.broken.items():
-            say(f"lane {name} is left as it is: {fault}")
-        sound = [name for name in names if name not in left.broken]
-        for name in sound:
-            await self._close(name, left.remains.get(name), torn.get(name, 0), reason)
-        self._lane.sync()
-        for name in sound:
-            directory = self._book.lane_directory(name)
-            if directory.is_dir():
+    def _mark_reaped(self, names: list[str]) -> None:
+        """Once all that was said of these lanes is durable; else the next start looks at them again."""
+        try:
+            self._lane.sync()
+        except JournalUnavailable as fault:
+            say(str(fault))
+            return
+        with contextlib.suppress(OSError):  # a full disk: the next start reads these lanes once more
+            for directory in self._present(names):
                 (directory / REAPED).touch(mode=0o600)
 
-    async def _close(self, name: str, remains: Remains | None, reason: str) -> None:
+    async def _close(self, name: str, remains: Remains | None, torn: int, reason: str) -> None:
         if name in self._closed:
             return
-        role = name.partition("-")[0]
-        closed = LaneClosed(lane=name, role=role, reason=reason)
+        closed = LaneClosed(lane=name, role=role_of(name), reason=reason)
         if remains is not None:
             closed = LaneClosed(
                 lane=name,
-                role=role,
-                reason=reason,
+                role=role_of(name),
+                reason="ended" if remains.ended else reason,
                 last=remains.sequence,
                 digest=remains.digest,
-                torn=remains.torn,
+                torn=torn + remains.torn,
             )
         await self._insist("lane.closed", closed)
         self._closed.add(name)
@@ -157,22 +159,54 @@ class Registrar:
                 return
 
     def _append(self, kind: str, payload: Struct) -> None:
-        if self._lane.dead is not None:
-            failed = self._lane
-            with contextlib.suppress(JournalUnavailable):
-                failed.release_ballast()
-            self._lane = self._new_lane()
-        self._lane.append(kind, encode_payload(payload))
+        self._usable_lane().append(kind, encode_payload(payload))
+
+    def _usable_lane(self) -> Lane:
+        """The lane in use. A failed one gives up its ballast, and its end is the first entry of the one after it."""
+        failed = self._lane
+        if failed.dead is None:
+            return failed
+        with contextlib.suppress(JournalUnavailable):
+            failed.release_ballast()
+            failed.sync()
+        self._lane = self._new_lane()
+        closed = LaneClosed(
+            lane=failed.name, role="supervisor", reason="failed", last=failed.sequence, digest=failed.digest
+        )
+        self._lane.append("lane.closed", encode_payload(closed))
+        self._closed.add(failed.name)
+        return self._lane
 
     def _new_lane(self) -> Lane:
+        """A lane of our own; on a disk too full for the ballast, without it."""
+        try:
+            return self._create_lane(self._ballast)
+        except JournalUnavailable:
+            return self._create_lane(0)
+
+    def _create_lane(self, ballast: int) -> Lane:
         name = self._book.new_lane_name("supervisor")
         self._mine.add(name)
         first = begin(self._book.id, name, "supervisor", self._release, self._configuration, known_heads(self._book))
-        return Lane.create(self._book.lane_directory(name), first, ballast=self._ballast, clock=now)
+        return Lane.create(self._book.lane_directory(name), first, ballast=ballast, clock=now)
 
     def _present(self, names: Iterable[str]) -> list[Path]:
         paths = (self._book.lane_directory(name) for name in names)
         return [path for path in paths if path.is_dir()]
+
+
+def _drop_torn(directory: Path) -> int:
+    """How many bytes of a torn line were dropped; what a failing disk keeps is seen when the lane is examined."""
+    try:
+        return drop_torn(directory)
+    except OSError as fault:
+        say(f"the end of lane {directory.name} cannot be cut: {fault}")
+        return 0
+
+
+def role_of(lane: str) -> str:
+    """The role in a lane's name."""
+    return lane.partition("-")[0]
 
 
 def known_heads(book: Book) -> str | None:
@@ -183,12 +217,23 @@ def known_heads(book: Book) -> str | None:
         return None
 
 
-def _closed_by(supervisors: list[Path]) -> set[str]:
-    """The lanes whose end former supervisors have already put on record."""
-    closed: set[str] = set()
-    for directory in supervisors:
-        with contextlib.suppress(Tampered):
-            for line in read_lane(directory):
-                if line.kind == "lane.closed":
-                    closed.add(msgspec.json.decode(line.bytes, type=LaneClosed).lane)
-    return closed
+class FormerWords:
+    """What former supervisors have put on record: lanes opened, in this order and when; lanes closed."""
+
+    def __init__(self, supervisors: list[Path]) -> None:
+        self.opened: Final[dict[str, int]] = {}
+        self.closed: Final[set[str]] = set()
+        for directory in supervisors:
+            with contextlib.suppress(Tampered):  # reaping it says so
+                for line in read_lane(directory):
+                    self._take(line)
+
+    def open_since(self, instant: int) -> list[str]:
+        """The lanes opened after an instant and not closed."""
+        return [name for name, opened in self.opened.items() if opened > instant and name not in self.closed]
+
+    def _take(self, line: Line) -> None:
+        if line.kind == "lane.opened":
+            self.opened[msgspec.json.decode(line.bytes, type=LaneOpened).lane] = line.recorded
+        elif line.kind == "lane.closed":
+            self.closed.add(msgspec.json.decode(line.bytes, type=LaneClosed).lane)

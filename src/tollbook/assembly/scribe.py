@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Final
 import duckdb
 
 from tollbook.assembly.acts import Acts
-from tollbook.assembly.boot import BookBoot, receive
-from tollbook.assembly.child import say
-from tollbook.core.faults import Fault, JournalUnavailable
+from tollbook.assembly.boot import BookBoot, receive, supervisor_gone
+from tollbook.assembly.child import TRY_LATER, say
+from tollbook.core.faults import BookLocked, Fault, JournalUnavailable, Tampered
 from tollbook.journal.book import Book
 from tollbook.journal.files import write_whole
 from tollbook.journal.personal import PersonalDirectory
@@ -32,6 +33,18 @@ IDLE_LOAD_SECONDS: Final = 5.0
 """Heads that cover nothing but heartbeats are loaded together, at most this late."""
 LOADER_RETRY_SECONDS: Final = 5.0
 _QUIET: Final = frozenset(("lane.heartbeat", "heads", "segment.sealed"))
+
+
+class Stop:
+    """SIGTERM, noticed from the first moment on: a lane that was begun is ended in order."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
 
 
 class Loading:
@@ -90,7 +103,7 @@ class Loading:
 class Scribe:
     """One loop: read lanes, write heads, load; between times seal, absorb personal values, do what people ask."""
 
-    def __init__(self, boot: BookBoot) -> None:
+    def __init__(self, boot: BookBoot, stop: Stop) -> None:
         root = Path(boot.root)
         journal = boot.settings.journal
         self._book: Final = Book.open(root)
@@ -101,18 +114,16 @@ class Scribe:
         self._keeper: Final = self._lane.keeper()
         self._sealer: Final = Sealer(self._book, self._lane, self._keeper)
         self._personal: Final = PersonalDirectory(root)
+        self._personal.reapply(self._lane.recovered.erasures)
         self._loading: Final = Loading(root)
         self._acts: Final = Acts(root, self._lane, self._personal)
-        self._stopping = False
+        self._stop: Final = stop
         self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb"), 0.0)
 
     def run(self, control: socket.socket) -> None:
         """Work until told to stop, or until the supervisor is gone and the lanes are read to their end."""
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        control.setblocking(False)
         try:
-            while not self._stopping and not _gone(control):
+            while not self._stop.asked and not supervisor_gone(control):
                 self._turn()
                 self._acts.serve(POLL_SECONDS)
             self._last_turns()
@@ -121,22 +132,20 @@ class Scribe:
             self._loading.close()
             self._lane.close("stopped")
 
-    def _stop(self, number: int, frame: object) -> None:
-        self._stopping = True
-
     def _turn(self) -> None:
+        self._advance()
+        if self._is_due("beat", HEARTBEAT_SECONDS):
+            self._lane.heartbeat()
+        if self._is_due("absorb", ABSORB_SECONDS):
+            self._personal.absorb()
+        if self._is_due("seal", SEAL_SECONDS):
+            self._seal()
+
+    def _seal(self) -> None:
         try:
-            self._advance()
-            if self._is_due("beat", HEARTBEAT_SECONDS):
-                self._lane.heartbeat()
-            if self._is_due("absorb", ABSORB_SECONDS):
-                self._personal.absorb()
-            if self._is_due("seal", SEAL_SECONDS):
-                self._sealer.seal_next()
-        except JournalUnavailable as fault:
-            # The disk is full or failing: this process ends, and the supervisor starts another with a new lane.
-            say(f"the book's lane cannot be written: {fault}")
-            raise SystemExit(1) from fault
+            self._sealer.seal_next()
+        except Tampered as fault:
+            say(f"not sealed: {fault}")
 
     def _advance(self) -> None:
         if not self._is_due("heads", HEADS_SECONDS):
@@ -162,20 +171,19 @@ class Scribe:
         return True
 
 
-def _gone(control: socket.socket) -> bool:
-    """Whether the supervisor has gone: its end of the channel is closed."""
-    try:
-        return not control.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-
-
 def main() -> None:
     """Entry point of `python -m tollbook.assembly.scribe CONTROL` (a file descriptor)."""
+    stop = Stop()
     control = socket.socket(fileno=int(sys.argv[1]))
-    Scribe(receive(control, BookBoot)).run(control)
+    try:
+        Scribe(receive(control, BookBoot), stop).run(control)
+    except (JournalUnavailable, BookLocked, OSError, sqlite3.OperationalError) as fault:
+        # A full or failing disk, or a former scribe that has not left yet: the next one begins with a new lane.
+        say(f"the book cannot be written: {fault}")
+        sys.exit(TRY_LATER)
+    except Fault as fault:
+        say(str(fault))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

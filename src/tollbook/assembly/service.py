@@ -58,7 +58,9 @@ def _erase_alone(root: Path, wanted: Erasure) -> dict[str, Any]:
     book = Book.open(root)
     lane = BookLane.open(book, release=__version__)
     try:
-        done = erase(lane, PersonalDirectory(root), wanted, local_actor())
+        personal = PersonalDirectory(root)
+        personal.reapply(lane.recovered.erasures)
+        done = erase(lane, personal, wanted, local_actor())
         lane.advance(lane.keeper())
     finally:
         lane.close("erased")

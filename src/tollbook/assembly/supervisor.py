@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from tollbook.assembly.boot import BookBoot, BootCaller, FromWorker, LaneNames, ToWorker, WorkerBoot, key_hash
-from tollbook.assembly.child import Backoff, Running, say, start, terminate
+from tollbook.assembly.child import TRY_LATER_SECONDS, Backoff, Running, say, start, terminate
 from tollbook.assembly.prices import active_prices
 from tollbook.assembly.reaping import Registrar, known_heads
 from tollbook.core.clock import now
@@ -50,6 +52,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._children: Final[dict[str, Running]] = {}
         self._pepper: Final = secrets.token_bytes(32)
+        self._failure: BaseException | None = None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then drain, close every lane and return."""
@@ -58,6 +61,7 @@ class Supervisor:
             for name in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(name, self._stopping.set)
             listener = await _bind(self._settings.gateway.listen)
+            self._address = _address(listener)
             try:
                 await self._serve(listener)
             finally:
@@ -68,7 +72,6 @@ class Supervisor:
         year = datetime.now(UTC).year
         ensure_keys(root, list(settings.tenants), [year, year + 1])
         registrar = Registrar(self._book, self._release, settings.digest, settings.journal.ballast)
-        await registrar.reap_former()
         self._record_configuration(registrar)
         told = BookBoot(settings=settings, root=str(root), release=self._release)
         workers = [
@@ -78,23 +81,27 @@ class Supervisor:
             self._keep("scribe", self._plain("tollbook.assembly.scribe", told)),
             self._keep("desk", self._plain("tollbook.assembly.desk", told)),
         ]
-        watch = asyncio.create_task(self._watch(registrar))
+        beating = asyncio.create_task(self._beat(registrar))
+        reaping = asyncio.create_task(self._reap(registrar))
         keeping = [asyncio.create_task(one) for one in (*book, *workers)]
-        for task in keeping:
-            task.add_done_callback(self._kept)
+        for task in (beating, reaping, *keeping):
+            task.add_done_callback(self._done)
         await self._stopping.wait()
+        listener.close()  # who connects from now on is told at once that nobody listens
         await self._stop(keeping[len(book) :], lambda name: name.startswith("worker"), settings.gateway.shutdown_grace)
-        watch.cancel()
+        await asyncio.wait([reaping])
+        beating.cancel()
         with contextlib.suppress(JournalUnavailable):
             registrar.close("stopped")
         await self._stop(keeping[: len(book)], lambda name: True, 0)
+        if self._failure is not None:
+            raise self._failure
 
-        for task in keeping:
-            task.result()
-
-    def _kept(self, task: asyncio.Task[None]) -> None:
-        """A child is kept until the supervisor stops; when keeping it fails, everything stops and says why."""
-        self._stopping.set()
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """When something that the supervisor does fails, everything stops and says why."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._failure = fault
+            self._stopping.set()
 
     async def _stop(self, tasks: list[asyncio.Task[None]], chosen: Callable[[str], bool], grace: float) -> None:
         for name, running in list(self._children.items()):
@@ -112,8 +119,12 @@ class Supervisor:
         """Run a child again and again until the supervisor stops."""
         backoff = Backoff(name)
         while not self._stopping.is_set():
-            running = await once(name)
-            pause = 1.0 if running is None else backoff.after(running)
+            try:
+                running = await once(name)
+            except OSError as fault:
+                say(f"{name}: {fault}")
+                running = None
+            pause = TRY_LATER_SECONDS if running is None else backoff.after(running)
             if not self._stopping.is_set():
                 code = running.process.returncode if running else "no lane"
                 say(f"{name} ended ({code}); starting it again")
@@ -122,8 +133,7 @@ class Supervisor:
 
     def _plain(self, module: str, told: BookBoot) -> Callable[[str], Awaitable[Running | None]]:
         async def once(name: str) -> Running:
-            running = await start(module, told)
-            self._children[name] = running
+            running = await self._start(name, module, told)
             await running.process.wait()
             running.channel.close()
             return running
@@ -137,10 +147,10 @@ class Supervisor:
             except JournalUnavailable as fault:
                 say(str(fault))
                 return None
-            running = await start("tollbook.assembly.worker", self._boot(lanes), [listener.fileno()])
-            self._children[name] = running
+            running = await self._start(name, "tollbook.assembly.worker", self._boot(lanes), listener.fileno())
             names = [lanes.main, lanes.spare]
             hear = asyncio.create_task(self._hear(running, registrar, names))
+            hear.add_done_callback(self._done)
             code = await running.process.wait()
             hear.cancel()
             running.channel.close()
@@ -149,14 +159,20 @@ class Supervisor:
 
         return once
 
+    async def _start(self, name: str, module: str, told: Struct, *descriptors: int) -> Running:
+        running = self._children[name] = await start(module, told, descriptors)
+        if self._stopping.is_set():  # it was told while this one was not there yet
+            terminate(running)
+        return running
+
     async def _hear(self, running: Running, registrar: Registrar, names: list[str]) -> None:
         """Answer a worker that needs new lanes."""
         while (word := await running.channel.receive(FromWorker)) is not None:
             if word.ready:
-                self._listening(self._settings.gateway.listen)
-            await registrar.close_lanes([*word.dead, *word.unused], "failed")
-            if word.needs_lanes:
+                self._listening(self._address)
+            if word.needs_lanes:  # first: traffic waits for them
                 running.channel.send(ToWorker(lanes=self._more_lanes(registrar, names)))
+            await registrar.close_lanes([*word.dead, *word.unused], "failed")
 
     def _more_lanes(self, registrar: Registrar, names: list[str]) -> LaneNames | None:
         try:
@@ -195,14 +211,17 @@ class Supervisor:
         named = ObjectStore(self._book.root).put(canonical_json(recorded_form(self._settings)))
         registrar.record("configuration.loaded", ConfigurationLoaded(digest=self._settings.digest, object=named))
 
-    async def _watch(self, registrar: Registrar) -> None:
-        """Keep the supervisor's lane alive, and look again for lanes whose writer had not ended at the start."""
-        all_reaped = False
+    async def _beat(self, registrar: Registrar) -> None:
+        """Keep the supervisor's lane alive."""
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             registrar.heartbeat()
-            if not all_reaped:
-                all_reaped = await registrar.reap_former()
+
+    async def _reap(self, registrar: Registrar) -> None:
+        """Close what a former supervisor's run left; again while a writer of it lives, for the last time at the end."""
+        while not await registrar.reap_former() and not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), HEARTBEAT_SECONDS)
 
 
 async def _bind(listen: str) -> socket.socket:
@@ -219,6 +238,12 @@ async def _bind(listen: str) -> socket.socket:
             if asyncio.get_running_loop().time() > until:
                 raise BadInput(f"gateway.listen: cannot listen on {listen}: {fault.strerror or fault}") from fault
         await asyncio.sleep(0.1)
+
+
+def _address(listener: socket.socket) -> str:
+    """Where it listens, as `host:port`; with port 0 in the settings only the socket knows."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -11,8 +11,17 @@ from typing import Final
 
 import uvloop
 
-from tollbook.assembly.boot import BootCaller, Channel, FromWorker, ToWorker, WorkerBoot, key_hash, receive
-from tollbook.assembly.child import say
+from tollbook.assembly.boot import (
+    BootCaller,
+    Channel,
+    FromWorker,
+    ToWorker,
+    WorkerBoot,
+    key_hash,
+    receive,
+    supervisor_gone,
+)
+from tollbook.assembly.child import TRY_LATER, say
 from tollbook.assembly.lanes import WorkerLanes
 from tollbook.core.clock import now
 from tollbook.core.digest import keyed_digest
@@ -137,19 +146,20 @@ class Worker:
         while (message := await self._channel.receive(ToWorker)) is not None:
             if message.lanes is None or not self._take(message):
                 await asyncio.sleep(LANES_RETRY_SECONDS)
-                self._channel.send(FromWorker(needs_lanes=True))
+                self._channel.send(FromWorker(needs_lanes=True, dead=self._lanes.dead()))
         self._stopping.set()
 
     def _take(self, message: ToWorker) -> bool:
         assert message.lanes is not None
         try:
             self._lanes.replace(message.lanes)
+            self._parts.recorder.use(self._lanes.main, self._lanes.spare)
         except JournalUnavailable as fault:
             say(str(fault))
             self._channel.send(FromWorker(unused=self._lanes.unused(message.lanes)))
             return False
-        self._parts.recorder.use(self._lanes.main, self._lanes.spare)
         self._asked_for_lanes = False
+        self._lanes.retire()
         return True
 
 
@@ -166,13 +176,19 @@ def main() -> None:
     listener = socket.socket(fileno=int(sys.argv[2]))
     listener.setblocking(False)
     boot = receive(control, WorkerBoot)
+    if supervisor_gone(control):
+        return  # it will have been replaced, and its successor takes the lanes registered for us as never made
     # What is made per request is freed by reference counts; a collector that runs often would only look in vain.
     gc.set_threshold(50_000, 20, 50)
 
     async def serve() -> None:
         await Worker(boot, listener).run(control)
 
-    uvloop.run(serve())
+    try:
+        uvloop.run(serve())
+    except JournalUnavailable as fault:
+        say(str(fault))
+        sys.exit(TRY_LATER)
 
 
 if __name__ == "__main__":

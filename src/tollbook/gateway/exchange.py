@@ -106,7 +106,8 @@ class Exchange:
         except JournalUnavailable:
             if parts.settings.journal.on_failure != "forward_unrecorded":
                 raise _unwritable() from None
-            parts.recorder.unrecorded(admitted.caller.tenant.name)
+            if attempt.number == 1 or self._opening is not None:  # once for the request, whatever it takes
+                parts.recorder.unrecorded(admitted.caller.tenant.name)
             return None
 
     def _dispatch(

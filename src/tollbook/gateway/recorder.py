@@ -49,11 +49,18 @@ class Recorder:
         self._gap_since = 0
 
     def use(self, lane: Lane, spare: Lane | None) -> None:
-        """Open traffic again on a new lane; what went unrecorded meanwhile is its first entry."""
+        """Open traffic again on a new lane; what went unrecorded meanwhile is its first entry.
+
+        Raises JournalUnavailable when that cannot be written: then traffic remains closed.
+        """
         self._lane, self._spare = lane, spare
         if self._gap:
             gap = GapRecorded(since=self._gap_since, until=self._clock(), counts=self._gap)
-            lane.append("gap.recorded", encode_payload(gap))
+            try:
+                lane.append("gap.recorded", encode_payload(gap))
+            except JournalUnavailable:
+                self._fail()
+                raise
             self._gap = {}
         self.writable = True
 

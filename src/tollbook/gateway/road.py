@@ -1,5 +1,6 @@
 """Every route of the public listener: vendor formats, the tenant's own record, health. Nothing else is answered."""
 
+import contextlib
 import json
 from typing import Final
 
@@ -151,10 +152,9 @@ class Road:
         self._record_close(facts, arrived, Close(outcome="refused", attempts=0, reason=None, error=fault.reason))
 
     def _record_close(self, facts: Request, arrived: int, close: Close) -> None:
-        try:
+        # Nothing was forwarded, so a journal that cannot be written has nothing to make up for later.
+        with contextlib.suppress(JournalUnavailable):
             self._parts.recorder.close(facts, close, arrived)
-        except JournalUnavailable:
-            self._parts.recorder.unrecorded(facts.tenant)
 
     # --- everything else
 

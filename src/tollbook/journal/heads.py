@@ -17,7 +17,7 @@ import msgspec
 from tollbook.core.faults import JournalUnavailable, Tampered
 from tollbook.journal.book import Book
 from tollbook.journal.closing import is_live
-from tollbook.journal.entry import Heads, LaneClosed, LaneHead
+from tollbook.journal.entry import Heads, LaneClosed, LaneHead, PersonalErased
 from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.segment import segments
 from tollbook.journal.tail import LaneTail, lane_directories, read_lane
@@ -25,6 +25,7 @@ from tollbook.journal.tree import Tree
 
 _heads_decoder: Final = msgspec.json.Decoder(Heads)
 _closed_decoder: Final = msgspec.json.Decoder(LaneClosed)
+_erased_decoder: Final = msgspec.json.Decoder(PersonalErased)
 _SETTLED_AFTER: Final = 1_000_000_000
 _NUMBER: Final = re.compile(rb'"k":"heads","number":(\d{1,18})[,}]')
 
@@ -34,7 +35,8 @@ class Recovered(NamedTuple):
 
     `lanes` are the lanes the last heads leave open; `known` all lanes that any heads ever listed; `ends` where book
     lanes say that others end; `tree` is over all heads lines, `earlier_root` its root when it had the size that was
-    asked for; `created` whether the book's birth is on record.
+    asked for; `created` whether the book's birth is on record; `erasures` what was erased from the personal directory,
+    to be erased again after a restore.
     """
 
     number: int
@@ -45,6 +47,7 @@ class Recovered(NamedTuple):
     tree: Tree
     earlier_root: bytes | None
     created: bool
+    erasures: list[PersonalErased]
 
 
 def decode_heads(line: Line) -> Heads:
@@ -83,10 +86,13 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
     """
     tree, known, ends, digest, last, created = Tree(), set[str](), dict[str, int](), None, None, False
     earlier = tree.root() if root_at == 0 else None
+    erasures: list[PersonalErased] = []
     for line in book_lines(book_root):
         created = created or line.kind == "book.created"
         if line.kind == "lane.closed":
             _take_end(ends, line)
+        if line.kind == "personal.erased":
+            erasures.append(_erasure(line))
         number = heads_number(line.bytes) if line.kind == "heads" else None
         if number is None:
             continue
@@ -103,7 +109,14 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             earlier = tree.root()
     heads = decode_heads(last) if last else None
     lanes = {head.lane: head for head in heads.lanes if head.lane not in heads.closed} if heads else {}
-    return Recovered(tree.size, digest, lanes, known, ends, tree, earlier, created)
+    return Recovered(tree.size, digest, lanes, known, ends, tree, earlier, created, erasures)
+
+
+def _erasure(line: Line) -> PersonalErased:
+    try:
+        return _erased_decoder.decode(line.bytes)
+    except UNREADABLE as fault:
+        raise Tampered(f"lane {line.lane}, entry {line.sequence}: cannot be read ({fault})") from fault
 
 
 def _take_end(ends: dict[str, int], line: Line) -> None:
