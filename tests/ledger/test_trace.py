@@ -164,6 +164,7 @@ def test_a_refused_request_has_no_attempts_and_costs_nothing(tmp_path: Path) -> 
     assert told["attempts"] == []
     assert (told["request"]["outcome"], told["request"]["error"]) == ("refused", "no_model")
     assert told["request"]["amount"] == "0"
+    assert told["provenance"]["control_totals"] == {"requests": 1, "attempts": 0, "amounts": {}}
     assert told["request"]["policy"] == {"id": None, "version": None}
 
 

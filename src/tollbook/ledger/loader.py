@@ -116,7 +116,8 @@ class Writer:
         """Read the state back from the ledger: what was last committed, and nothing else, has happened."""
         lake = self._lake
         last = lake.rows(
-            "SELECT number, digest, epoch_us(recorded), lanes, interrupted FROM positions ORDER BY number DESC LIMIT 1"
+            "SELECT number, digest, epoch_us(recorded), lanes, interrupted FROM positions "
+            "WHERE number = (SELECT max(number) FROM positions)"
         )
         self._state = State()
         if last:
@@ -153,7 +154,7 @@ class Loader:
         return self._writer.position
 
     def load(self, batches: Iterable[Batch]) -> int:
-        """Load batches in one transaction and give the new position; those already loaded are skipped.
+        """Load batches, in transactions of bounded size, and give the new position; those already loaded are skipped.
 
         Raises BrokenPromise when a position is missing between the ledger's and the batches'.
         """
@@ -161,7 +162,7 @@ class Loader:
             self._writer.close()
             self._writer = self._open()
             self.catch_up()
-        return self._writer.load(batches)
+        return self._writer.catch_up(batches)
 
     def catch_up(self, progress: Callable[[int], None] | None = None) -> int:
         """Load whatever the journal holds beyond the ledger's position."""

@@ -100,16 +100,14 @@ def position_of(lake: Lake, number: int | None = None) -> Position:
 
     Raises NotFound when nothing was loaded yet, BadInput when the ledger does not hold the position asked for.
     """
-    columns = "SELECT number, digest, epoch_us(recorded), lanes FROM positions"
     if number is None:
-        found = lake.rows(f"{columns} ORDER BY number DESC LIMIT 1")
-        if not found:
+        ((number,),) = lake.rows("SELECT max(number) FROM positions")
+        if number is None:
             raise NotFound("the ledger holds no position yet: it is loaded within a second while `tollbook serve` runs")
-    else:
-        found = lake.rows(f"{columns} WHERE number = $1", [number])
-        if not found:
-            raise BadInput(f"the ledger holds no position {number}; the last one is in any report's provenance")
-    number, digest, recorded, lanes = found[0]
+    found = lake.rows("SELECT digest, epoch_us(recorded), lanes FROM positions WHERE number = $1", [number])
+    if not found:
+        raise BadInput(f"the ledger holds no position {number}; the last one is in any report's provenance")
+    ((digest, recorded, lanes),) = found
     behind = [
         name
         for name, lane in sorted(decode_lanes(lanes).items())

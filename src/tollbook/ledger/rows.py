@@ -4,13 +4,14 @@ A row is a tuple in the order of its table's columns: instants as integers of mi
 picodollars, maps as sorted pairs.
 """
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from tollbook.core.faults import BrokenPromise
 from tollbook.core.identity import parse_traceparent
-from tollbook.core.money import SCALE, parse_amount
+from tollbook.core.money import parse_amount
 from tollbook.core.usage import TOKEN_CLASSES
 from tollbook.journal.entry import (
     Attempt,
@@ -29,7 +30,6 @@ from tollbook.journal.line import Line
 Row: TypeAlias = tuple[Any, ...]
 
 _AMOUNT_LIMIT: Final = 10**18
-_SCALE_UP: Final[tuple[int, ...]] = tuple(10 ** (SCALE - places) for places in range(SCALE + 1))
 _TOKEN_CLASSES: Final = frozenset(TOKEN_CLASSES)
 
 
@@ -250,49 +250,39 @@ def _rating_part(rating: Rating | None) -> Row:
 def _sums(line: Line, known: list[tuple[int | None, int | None, int | None]]) -> Amounts:
     if not known:
         return Amounts(0, 0, 0)
-    columns = zip(*known, strict=True)
-    listed, expected, recharge = [None if None in column else sum(column) for column in columns]
+    listed, expected, recharge = [None if None in column else sum(column) for column in zip(*known, strict=True)]
     if max(listed or 0, expected or 0, recharge or 0) >= _AMOUNT_LIMIT:
-        raise _too_large(line)
+        raise _impossible(line, "charges of a million or more do not fit one attempt")
     return Amounts(listed, expected, recharge)
 
 
 def _amounts(line: Line, charge: Charge) -> tuple[int | None, int | None, int | None]:
-    """List, expected and recharge of a line; mostly the same text, so that it is read once."""
+    """List, expected and recharge of a line in picodollars."""
     _, _, _, listed, expected, recharge, _ = charge
-    first = _amount(line, listed)
-    second = first if expected == listed else _amount(line, expected)
-    return first, second, second if recharge == expected else _amount(line, recharge)
-
-
-def _amount(line: Line, text: str | None) -> int | None:
-    if text is None:
-        return None
-    whole, _, part = text.partition(".")
-    if (digits := whole + part).isdecimal() and digits.isascii() and len(part) <= SCALE:
-        amount: int = int(digits) * _SCALE_UP[len(part)]  # parse_amount's result for plain text, in a fifth of its time
-    else:
-        amount = _odd_amount(line, text)
-    if amount < 0:
-        raise BrokenPromise(
-            f"lane {line.lane}, entry {line.sequence}: a charge below zero ({text}); credits are adjustments"
+    try:
+        return (
+            None if listed is None else _pico(listed),
+            None if expected is None else _pico(expected),
+            None if recharge is None else _pico(recharge),
         )
+    except ValueError as error:
+        raise _impossible(line, f"a charge's amount is {error}") from None
+
+
+@lru_cache(maxsize=1 << 16)
+def _pico(text: str) -> int:
+    """An amount's picodollars. The same few amounts come again and again, often three times in one line."""
+    amount = parse_amount(text)
+    if amount < 0:
+        raise ValueError(f"below zero: {text}")
     if amount >= _AMOUNT_LIMIT:
-        raise _too_large(line)
+        raise ValueError(f"a million or more: {text}")
     return amount
 
 
-def _odd_amount(line: Line, text: str) -> int:
-    try:
-        return parse_amount(text)
-    except ValueError as error:
-        raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: a charge's amount is {error}") from None
-
-
-def _too_large(line: Line) -> BrokenPromise:
+def _impossible(line: Line, what: str) -> BrokenPromise:
     return BrokenPromise(
-        f"lane {line.lane}, entry {line.sequence}: charges of a million or more do not fit one attempt; "
-        "look at the price book that rated it (tollbook prices explain)"
+        f"lane {line.lane}, entry {line.sequence}: {what}; look at its price book (tollbook prices explain)"
     )
 
 

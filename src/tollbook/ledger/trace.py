@@ -99,7 +99,7 @@ def _document(rows: _Rows, facts: Document, position: Position, view: str) -> Do
     control = {
         "requests": 1,
         "attempts": len(attempts),
-        "amounts": {request["currency"]: request["amount"]} if request["amount"] is not None else {},
+        "amounts": {request["currency"]: request["amount"]} if request["currency"] and request["amount"] else {},
     }
     return {
         "request": request,
