@@ -59,6 +59,7 @@ class VendorConnection(asyncio.Protocol):
         self._listener: Listener | None = None
         self._headers: Headers = []
         self._size = 0
+        self._began = False
         self._ended = False
         self._reusable = False
         self.idle_since = 0.0
@@ -70,7 +71,7 @@ class VendorConnection(asyncio.Protocol):
     def send(self, listener: Listener, data: bytes) -> None:
         """Write a whole request; its answer goes to the listener."""
         self._listener = listener
-        self._ended = False
+        self._began = self._ended = False
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(data)
 
@@ -107,7 +108,7 @@ class VendorConnection(asyncio.Protocol):
     def _ends_with_connection(self) -> bool:
         """An answer without length and chunks ends where its connection ends (RFC 9112, section 6.3)."""
         names = {name for name, _ in self._headers}
-        return bool(names) and not names & {b"content-length", b"transfer-encoding"}
+        return self._began and not names & {b"content-length", b"transfer-encoding"}
 
     def data_received(self, data: bytes) -> None:
         if self._listener is None:
@@ -161,6 +162,7 @@ class VendorConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if self._listener is not None and status >= 200 and not self._ended:
+            self._began = True
             self._listener.answer_began(status, self._headers)
 
     def on_body(self, data: bytes) -> None:
@@ -208,7 +210,7 @@ class Pool:
             listener.connect_failed(str(fault))
         except ssl.SSLError:
             listener.connect_failed("tls")
-        except socket.gaierror:
+        except (socket.gaierror, UnicodeError):  # the latter: a name that cannot be one
             listener.connect_failed("dns")
         except ConnectionRefusedError:
             listener.connect_failed("refused")
