@@ -141,6 +141,7 @@ def test_what_a_dying_supervisor_said_is_not_said_twice() -> None:
     story.lane_closed(WORKER)
     state, rows = folded(story.heads())
     assert sum(row["attempts"] for row in rows["attempts"]) == 2
+    assert len(rows["attempts"]) == len(rows["requests"]) == 2
     assert sum(row["requests"] for row in [*rows["attempts"], *rows["requests"]]) == 2
     assert state.interrupted == set()
 
