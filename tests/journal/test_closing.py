@@ -88,11 +88,15 @@ def test_an_open_attempt_becomes_unsettled(tmp_path: Path) -> None:
     assert entries["r1"] == RequestEntry(
         request=request("r1"),
         attempt=attempt(2),
-        settlement=Settlement(opened=opened, sequence=two, outcome="unsettled", basis="unreported"),
-        close=Close(outcome="unsettled", attempts=2, route="openai/small", basis="unreported", client="gone"),
+        settlement=Settlement(opened=opened, sequence=two, outcome="unsettled", borne_by="platform", next="give_up"),
+        close=Close(
+            outcome="unsettled", attempts=2, route="openai/small", reason=None, basis="unreported", client="gone"
+        ),
         lane=NAME,
     )
-    assert entries["r2"].close == Close(outcome="unsettled", attempts=1, route="openai/other", client="gone")
+    assert entries["r2"].close == Close(
+        outcome="unsettled", attempts=1, route="openai/other", reason=None, client="gone"
+    )
     assert entries["r2"].rating is None
     line = encode_payload(entries["r1"])
     assert decode_request(b"{" + line + b"}") == entries["r1"]
@@ -126,6 +130,7 @@ def test_a_request_between_two_attempts_is_closed(tmp_path: Path) -> None:
                 outcome="rate_limited",
                 attempts=1,
                 route="openai/small",
+                reason=None,
                 error="interrupted",
                 basis="computed",
                 client="gone",
@@ -181,7 +186,11 @@ def test_what_was_settled_in_another_lane_is_settled(tmp_path: Path, order: tupl
     assert {name: entry.lane for name, entry in found.items()} == {"r2": SPARE, "r3": NAME}
     assert len(unsettled(remains)) == 2
     assert found["r2"].settlement == Settlement(
-        opened=remains.requests["r2"].attempts[2].recorded, sequence=second, outcome="unsettled"
+        opened=remains.requests["r2"].attempts[2].recorded,
+        sequence=second,
+        outcome="unsettled",
+        borne_by="platform",
+        next="give_up",
     )
     assert found["r2"].close is not None
     assert (found["r2"].close.attempts, found["r2"].close.route) == (2, "openai/small>openai/large")
