@@ -174,7 +174,7 @@ class Bench:
             behind = median(turn.caught_up for turn in ours)
             self._console.print(
                 f"  scribe, desk and supervisor: {beside:.1f} us of CPU per {unit} on the other core, "
-                f"caught up {behind:.0f} s after the load\n"
+                f"every request in the ledger {behind:.1f} s after the load\n"
             )
 
     def _print(self, table: Table) -> None:

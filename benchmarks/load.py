@@ -6,12 +6,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
-
-import psutil
 
 from benchmarks import subject, wire
 from benchmarks.certificate import Certificate
@@ -19,8 +17,7 @@ from benchmarks.machine import cores
 from benchmarks.process import BenchFault, Process, answers, cpu_seconds, resident_bytes
 from benchmarks.subject import Subject, Upstream
 
-QUIET_SHARE: Final = 0.15
-QUIET_SECONDS: Final = 180.0
+CATCH_UP_SECONDS: Final = 180.0
 _WRK: Final = shutil.which("wrk")
 
 
@@ -78,12 +75,13 @@ class Load:
         return before, most
 
     def _measured(self, one: Subject, command: list[str]) -> Turn:
+        recorded = one.recorded() if one.book else 0
         proxy, book = cpu_seconds(one.proxy), cpu_seconds(one.book)
         with self._run(one, command) as running:
             running.wait()
             proxy = cpu_seconds(one.proxy) - proxy
             told = self._told(one, running)
-        caught_up = _wait_quiet(one.book)
+        caught_up = _wait_recorded(one, recorded + int(told["requests"])) if one.book else 0.0
         return Turn(
             requests=int(told["requests"]),
             errors=int(told["errors"]),
@@ -164,16 +162,12 @@ def _constant(upstream: Upstream, directory: Path, certificate: Certificate) -> 
     return [str(subject.NGINX), "-e", str(directory / "vendor-start.log"), "-c", str(configuration)]
 
 
-def _wait_quiet(processes: Sequence[psutil.Process]) -> float:
-    """Wait until processes have little left to do, so that the next subject has both cores; how long that took."""
-    if not processes:
-        return 0.0
+def _wait_recorded(one: Subject, requests: int) -> float:
+    """Wait until so many requests are in the subject's ledger; how long that took. Raises BenchFault when it does not
+    come to that: what is not recorded was not carried."""
     began = time.monotonic()
-    before = cpu_seconds(processes)
-    while time.monotonic() - began < QUIET_SECONDS:
-        time.sleep(1)
-        now = cpu_seconds(processes)
-        if now - before < QUIET_SHARE:
-            return time.monotonic() - began - 1
-        before = now
-    raise BenchFault(f"the processes beside the road are still busy after {QUIET_SECONDS:.0f} s")
+    while (recorded := one.recorded()) < requests:
+        if time.monotonic() - began > CATCH_UP_SECONDS:
+            raise BenchFault(f"{one.name} has {recorded:,} of {requests:,} requests in its ledger")
+        time.sleep(0.25)
+    return time.monotonic() - began

@@ -16,6 +16,8 @@ from benchmarks import wire
 from benchmarks.certificate import HOST, Certificate
 from benchmarks.machine import cores
 from benchmarks.process import BenchFault, Process, answers
+from tollbook.core.faults import NotFound
+from tollbook.ledger.report import report
 
 ROOT: Final = Path(__file__).parent
 PEERS: Final = ROOT / "peers"
@@ -81,6 +83,10 @@ class Subject:
         """The processes beside the road, which keep the book."""
         return []
 
+    def recorded(self) -> int:
+        """How many requests are in its ledger."""
+        return 0
+
 
 class Tollbook(Subject):
     """`tollbook serve`: the worker alone has the measured core; supervisor, scribe and desk are on the other one.
@@ -110,6 +116,12 @@ class Tollbook(Subject):
     @property
     def book(self) -> list[psutil.Process]:
         return self._book
+
+    def recorded(self) -> int:
+        try:
+            return int(report(self.directory / "book", [])["total"]["requests"])
+        except NotFound:
+            return 0  # nothing was loaded yet
 
     @property
     def _segment(self) -> Path:
