@@ -86,7 +86,7 @@ class House:
 
     def start_serving(self) -> None:
         """Start the gateway and return at once."""
-        self.supervisor = self._run("serve", "--config", str(self.config), log=self.log)
+        self.supervisor = self._run("tollbook", "serve", "--config", str(self.config), log=self.log)
 
     def stop(self, seconds: float = WAIT_SECONDS) -> None:
         """Stop the gateway in order."""
@@ -153,8 +153,9 @@ class House:
     # --- within
 
     def _start_vendor(self) -> None:
-        arguments = ["simulate", "--listen", "127.0.0.1:0", "--books", str(self.vendor_books), *self._vendor_options]
-        self._vendor = self._run(*arguments, log=self.directory / "vendor.log", told=True)
+        arguments = ["--listen", "127.0.0.1:0", "--books", str(self.vendor_books), *self._vendor_options]
+        log = self.directory / "vendor.log"
+        self._vendor = self._run("tollbook.simulator", *arguments, log=log, told=True)
         assert self._vendor.stdout is not None
         self.vendor_url = json.loads(self._vendor.stdout.readline())["url"]
 
@@ -184,10 +185,10 @@ class House:
             },
         }
 
-    def _run(self, *arguments: str, log: Path, told: bool = False) -> subprocess.Popen[str]:
+    def _run(self, module: str, *arguments: str, log: Path, told: bool = False) -> subprocess.Popen[str]:
         with log.open("a") as file:
             return subprocess.Popen(
-                [sys.executable, "-m", "tollbook", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 stdout=subprocess.PIPE if told else file,
                 stderr=file,
                 text=True,

@@ -1,6 +1,7 @@
 """The desk process: answers `/tollbook/v1/*` from the ledger, read-only, for the tenant that a worker vouches for."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -93,6 +94,7 @@ async def _serve(boot: BookBoot, control: socket.socket) -> None:
         listener.bind(str(path))
     finally:
         os.umask(umask)
+    ours = path.stat().st_ino
     config = uvicorn.Config(application(Path(boot.root)), log_level="warning", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     channel = await Channel.over(control)
@@ -105,7 +107,9 @@ async def _serve(boot: BookBoot, control: socket.socket) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
     await server.serve(sockets=[listener])
     watching.cancel()
-    # The socket's file stays: another desk may have put its own there by now.
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_ino == ours:  # else another desk has put its own there by now
+            path.unlink()
 
 
 def main() -> None:

@@ -31,6 +31,8 @@ SEAL_SECONDS: Final = 15.0
 ABSORB_SECONDS: Final = 1.0
 IDLE_LOAD_SECONDS: Final = 5.0
 """Heads that cover nothing but heartbeats are loaded together, at most this late."""
+LAST_SECONDS: Final = 20.0
+"""How long lanes are read on, at most, after an orderly stop."""
 LOADER_RETRY_SECONDS: Final = 5.0
 _QUIET: Final = frozenset(("lane.heartbeat", "heads", "segment.sealed"))
 
@@ -121,7 +123,7 @@ class Scribe:
         self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb"), 0.0)
 
     def run(self, control: socket.socket) -> None:
-        """Work until told to stop, or until the supervisor is gone and the lanes are read to their end."""
+        """Work until told to stop, or until the supervisor is gone: then another scribe may wait for our place."""
         try:
             while not self._stop.asked and not supervisor_gone(control):
                 self._turn()
@@ -158,9 +160,12 @@ class Scribe:
         self._loading.take(batch)
 
     def _last_turns(self) -> None:
-        """What the others wrote before they ended."""
+        """What the others wrote before they ended. It is not awaited that all have: those of another run may go on."""
+        until = time.monotonic() + (LAST_SECONDS if self._stop.asked else 0)
         while (batch := self._lane.advance(self._keeper)) is not None:
             self._loading.take(batch)
+            if time.monotonic() >= until:
+                break
         self._personal.absorb()
 
     def _is_due(self, name: str, every: float) -> bool:
