@@ -12,6 +12,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 import zstandard
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -178,6 +179,8 @@ class Bench:
             )
 
     def _print(self, table: Table) -> None:
+        table.box = box.MARKDOWN  # so that it can be put into a page as it is
+        table.title_justify = "left"
         for column in table.columns[1:]:
             column.justify = "right"
         self._console.print(table)
