@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from tollbook.core.money import UnitPrice, format_amount
 from tollbook.core.usage import CLASSES, Usage, class_order, tokens_input
 from tollbook.pricing.book import PriceBook
-from tollbook.pricing.card import RateCards
+from tollbook.pricing.card import RateCards, Recharge
 from tollbook.pricing.choice import Chosen, Conditions, assumptions, choose
 from tollbook.pricing.entry import BilledAs, Entry, Header
 from tollbook.pricing.row import Row, row_id
@@ -110,47 +110,7 @@ class Rater:
         table = self._tables.get(key)
         if table is None or not table.since <= at < table.until:
             table = self._compile(key, party, model, Conditions(processing, tier, speed, region), at)
-        prices = table.prices(usage)
-        card = self._cards.find(tenant, at)
-        at_cost = tenant_bears and card.at_cost
-        free = not tenant_bears or card.free
-        charges: list[Line] = []
-        reason: str | None = None if usage else "no_usage"
-        assumed: tuple[str, ...] = table.assumed
-        total = recharged = 0
-        if table.per_request and "requests" not in usage:
-            usage = {**usage, "requests": 1}
-        for name in sorted(usage, key=_RANKS.__getitem__):
-            quantity = usage[name]
-            if not quantity:
-                continue
-            price = prices.get(name)
-            if price is None or price.unit is None or quantity < 0:
-                reason = reason or _reason(table, price, quantity)
-                charges.append((name, quantity, None, None, None, "0" if free else None, None))
-                continue
-            amount = price.unit.of(quantity)
-            total += amount
-            text = format_amount(amount)
-            if at_cost:
-                recharged += amount
-                recharge = text
-            else:
-                own = 0 if free else card.of(amount)
-                recharged += own
-                recharge = format_amount(own)
-            charges.append((name, quantity, price.unit.text, text, text, recharge, price.row))
-            if price.assumed:
-                assumed += price.assumed
-        known = reason is None
-        return Priced(
-            charges,
-            reason,
-            list(dict.fromkeys(assumed)) if assumed else [],
-            table.currency,
-            total if known else None,
-            recharged if known or free else None,
-        )
+        return _charge(table, usage, self._cards.find(tenant, at), tenant_bears)
 
     def _compile(self, key: tuple[str | None, ...], party: str, model: str, reported: Conditions, at: int) -> _Table:
         found = self.book.find(party, model)
@@ -193,6 +153,50 @@ class _Compiler:
     def _price(self, row: Row) -> _Price:
         assumed = assumptions(self._header, self._entry.rows, row, self._at)
         return _Price(UnitPrice(row.price), row_id(self._entry.party, self._entry.model, row), assumed)
+
+
+def _charge(table: _Table, usage: Usage, card: Recharge, tenant_bears: bool) -> Priced:
+    """Each class of a usage at its price; what the tenant pays by its rate card."""
+    prices = table.prices(usage)
+    at_cost = tenant_bears and card.at_cost
+    free = not tenant_bears or card.free
+    charges: list[Line] = []
+    reason: str | None = None if usage else "no_usage"
+    assumed: tuple[str, ...] = table.assumed
+    total = recharged = 0
+    if table.per_request and "requests" not in usage:
+        usage = {**usage, "requests": 1}
+    for name in sorted(usage, key=_RANKS.__getitem__):
+        quantity = usage[name]
+        if not quantity:
+            continue
+        price = prices.get(name)
+        if price is None or price.unit is None or quantity < 0:
+            reason = reason or _reason(table, price, quantity)
+            charges.append((name, quantity, None, None, None, "0" if free else None, None))
+            continue
+        amount = price.unit.of(quantity)
+        total += amount
+        text = format_amount(amount)
+        if at_cost:
+            recharged += amount
+            recharge = text
+        else:
+            own = 0 if free else card.of(amount)
+            recharged += own
+            recharge = format_amount(own)
+        charges.append((name, quantity, price.unit.text, text, text, recharge, price.row))
+        if price.assumed:
+            assumed += price.assumed
+    known = reason is None
+    return Priced(
+        charges,
+        reason,
+        list(dict.fromkeys(assumed)) if assumed else [],
+        table.currency,
+        total if known else None,
+        recharged if known or free else None,
+    )
 
 
 def _billed_as(price: _Price, rule: BilledAs) -> _Price:
