@@ -241,7 +241,7 @@ def _words(process: psutil.Process) -> list[str]:
 def _environ() -> dict[str, str]:
     own = {f"CHAOS_{name.upper()}_KEY": key for name, key in KEYS.items()}
     own |= {"CHAOS_OPENAI_KEY": "sk-sim-chaos-openai", "CHAOS_ANTHROPIC_KEY": "sk-sim-chaos-anthropic"}
-    return {**os.environ, **own}
+    return {**os.environ, **own, "COLUMNS": "200"}
 
 
 def _free_port() -> int:

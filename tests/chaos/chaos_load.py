@@ -42,6 +42,7 @@ class Answer(NamedTuple):
     status: int
     whole: bool
     body: bytes = b""
+    kind: str = ""
 
 
 def post(
@@ -106,6 +107,11 @@ class Load:
         self._thread.join(60)
         assert not self._thread.is_alive(), "the clients do not end"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether requests are still to be sent."""
+        return self._thread.is_alive()
+
     def wait(self, seconds: float) -> None:
         """Wait until all requests are answered."""
         self._thread.join(seconds)
@@ -134,8 +140,8 @@ class Load:
             except OSError:
                 answer = Answer(None, 0, False)
             if answer.status:
-                self.answers.append(answer)
-                if self._left is not None:
+                self.answers.append(answer._replace(kind=kind.name))
+                if self._left is not None and answer.status != 503:
                     self._left -= 1
             if not answer.whole or kind.leave:
                 if writer is not None:

@@ -3,11 +3,13 @@
 import random
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from chaos_books import check_sound, match, request_counts
+from chaos_books import Matched, check_sound, match, request_counts
 from chaos_house import ROLES, House, age, kill, until
 from chaos_load import Load
 
@@ -84,15 +86,17 @@ class Killer:
             young.clear()
 
 
-def run_kill_loop(directory: Path, kills: int, seed: int, **options: object) -> None:
+def run_kill_loop(
+    directory: Path, kills: int, seed: int, *, among: Sequence[str] = TARGETS, pause: float = 0.03, **options: Any
+) -> Matched:
     """Kill that many times under load; then stop in order and hold the books side by side."""
     began = time.monotonic()
     chance = random.Random(f"targets {seed}")
-    targets = [*dict.fromkeys(TARGETS), *chance.choices(TARGETS, k=kills)][:kills]
+    targets = [*dict.fromkeys(among), *chance.choices(among, k=kills)][:kills]
     chance.shuffle(targets)
-    with House(directory, gateway={"workers": 2}, **options) as house:  # type: ignore[arg-type]
+    with House(directory, gateway={"workers": 2}, **options) as house:
         killer = Killer(house, seed)
-        with Load(house.port, seed=seed) as load:
+        with Load(house.port, seed=seed, pause=pause) as load:
             for target in targets:
                 killer.kill(target)
                 killer.pause()
@@ -106,18 +110,19 @@ def run_kill_loop(directory: Path, kills: int, seed: int, **options: object) -> 
         assert all(counts[name] == 1 for name in load.ids(200)), "a request was answered and is not in the book"
         check_sound(house)
     print(  # noqa: T201  the figures of a run, shown with -rP
-        f"kills {killer.killed.total()} {dict(killer.killed)}, answers {len(load.answers)}, received {matched.received}, "
-        f"attempts {matched.attempts}, lost {matched.lost}, doubled {matched.doubled}, {dict(matched.outcomes)}, "
-        f"{time.monotonic() - began:.0f} s"
+        f"kills {killer.killed.total()} {dict(killer.killed)}, answers {len(load.answers)}, "
+        f"received {matched.received}, attempts {matched.attempts}, lost {matched.lost}, doubled {matched.doubled}, "
+        f"{dict(matched.outcomes)}, {time.monotonic() - began:.0f} s"
     )
     assert killer.killed.total() >= kills
-    assert matched.outcomes["unsettled"] > 0, "nothing was in flight when processes died: this test shows nothing"
+    return matched
 
 
 def test_a_dozen_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     """After kill -9 of workers, scribe, desk and supervisor, alone and together, every attempt that the vendor received
     is in the book once, what it did not receive is never charged, usage is the vendor's, and all of it verifies."""
-    run_kill_loop(tmp_path, kills=12, seed=2026)
+    matched = run_kill_loop(tmp_path, kills=12, seed=2026)
+    assert matched.outcomes["unsettled"] > 0, "nothing was in flight when processes died: this test shows nothing"
 
 
 @pytest.mark.long
@@ -130,8 +135,22 @@ def test_two_hundred_kills_lose_and_double_nothing(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_kills_while_the_vendor_is_slow(tmp_path: Path) -> None:
-    """With a vendor that takes its time, most kills hit attempts in flight; segments rotate and are sealed meanwhile."""
+    """With a vendor that takes its time kills hit attempts in flight; segments rotate and are sealed meanwhile."""
     journal = {"segment_bytes": "64 KiB", "segment_age": "5s", "sync": "before_forward"}
     run_kill_loop(
         tmp_path, kills=40, seed=7, journal=journal, vendor_options=["--first-byte-ms", "300", "--chunk-ms", "20"]
     )
+
+
+def test_the_ledger_killed_in_mid_commit_is_exact(tmp_path: Path) -> None:
+    """However often the loader is killed, the ledger holds what the journal holds, once, and its totals are its rows.
+    Traffic does not notice."""
+    matched = run_kill_loop(tmp_path, kills=4, seed=5, among=["scribe"], pause=0.005)
+    assert not matched.outcomes.keys() & {"unsettled", "cancelled"}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_ledger_killed_sixty_times_is_exact(tmp_path: Path) -> None:
+    """The same, 60 times."""
+    run_kill_loop(tmp_path, kills=60, seed=6, among=["scribe"], pause=0.005)
