@@ -1,5 +1,6 @@
 """A stage of real processes: simulated vendor, supervisor, worker, scribe and desk; and what tests ask of it."""
 
+import contextlib
 import http.client
 import json
 import time
@@ -53,6 +54,7 @@ class RealStage(Stage):
 
     def __init__(self, directory: Path, config: str = CONFIG) -> None:
         super().__init__(directory, config, VENDOR_SECRETS | TENANT_SECRETS, seed=5)
+        self.reader = Reader(self.book)
 
     @property
     def openai_url(self) -> str:
@@ -64,9 +66,15 @@ class RealStage(Stage):
         return psutil.Process(self._processes[-1].pid)
 
     def child(self, role: str) -> psutil.Process:
-        """The running `worker`, `scribe` or `desk`."""
-        name = f"tollbook.assembly.{role}"
-        return next(child for child in self.supervisor.children() if name in child.cmdline())
+        """The running `worker`, `scribe` or `desk`; one that is being started again is waited for."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            for child in self.supervisor.children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if f"tollbook.assembly.{role}" in child.cmdline():
+                        return child
+            time.sleep(0.02)
+        raise AssertionError(f"there is no {role}")
 
     def connect(self) -> http.client.HTTPConnection:
         address = urlsplit(self.gateway_url)
@@ -84,17 +92,21 @@ class RealStage(Stage):
 
     def find(self, request_id: str) -> dict[str, Any]:
         """The operator's trace of a request, waited for until it is closed."""
-        reader = Reader(self.book)
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                found = trace(reader, request_id)
+                found = trace(self.reader, request_id)
                 if found["request"]["closed_at"] is not None:
                     return found
             except NotFound:
                 pass
             assert time.monotonic() < until, f"request {request_id} is not in the book after {PATIENCE} s"
             time.sleep(0.05)
+
+    def visible(self) -> set[str]:
+        """The ids of all requests that the ledger shows as ended."""
+        rows = self.reader.read(lambda lake: lake.rows("SELECT request_id FROM requests"))
+        return {str(row[0]) for row in rows}
 
     def vendor_record(self, request_id: str) -> tuple[list[Received], list[Billed]]:
         """What the vendor received and billed for a request of ours."""
