@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -70,12 +70,13 @@ class Registrar:
                 if name not in left.broken:
                     await self._close(name, left.remains.get(name), 0, reason)
 
-    async def reap(self, names: list[str], reason: str) -> None:
+    async def reap(self, names: Sequence[str], reason: str, told: Sequence[str] = ()) -> None:
         """After a writer's death: mark what it left open as unsettled, put the end of its lanes on record.
 
-        `names` are in the order in which the lanes were registered.
+        `names` are in the order in which the lanes were registered; `told` are lanes of former supervisors, who may
+        have said part of it.
         """
-        directories = self._present(names)
+        directories = self._present([*told, *names])
         torn = {directory.name: _drop_torn(directory) for directory in directories}
         left = await asyncio.to_thread(Left, directories)
         for entry in left.unsettled:
@@ -105,9 +106,10 @@ class Registrar:
         order = {name: place for place, name in enumerate(words.opened)}
         written = {path.name for path in former if path not in supervisors}
         names = written | (unborn - awaited)
-        await self.reap(sorted(names, key=lambda name: order.get(name, -1)), "died")
+        told = [path.name for path in supervisors]
+        await self.reap(sorted(names, key=lambda name: order.get(name, -1)), "died", told)
         if not awaited:
-            await self.reap([path.name for path in supervisors], "died")
+            await self.reap(told, "died")
         return not awaited
 
     def close(self, reason: str) -> None:
