@@ -113,6 +113,10 @@ class RealStage(Stage):
         received, billed = read_books(self.vendor_books)
         return [r for r in received if r.request_id == request_id], [b for b in billed if b.request_id == request_id]
 
+    def vendor_record_of_all(self) -> list[Received]:
+        """All that the vendor received."""
+        return read_books(self.vendor_books)[0]
+
     def logs(self) -> str:
         """All that the processes have said."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.directory.glob("*.log")))

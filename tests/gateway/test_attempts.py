@@ -526,6 +526,17 @@ async def test_the_model_that_served_is_priced(road: SmallRoad, vendor: Simulato
     assert expected_of(entry) == parse_amount(billed_for(vendor, entry)[0].amount)
 
 
+@pytest.mark.parametrize(("fault", "tier"), [("", "priority"), ("[[sim fault=tier_downgrade]]", "default")])
+async def test_the_tier_that_served_is_priced(road: SmallRoad, vendor: Simulator, fault: str, tier: str) -> None:
+    """The answer's tier selects the price; the one that was asked for stands beside it (L33)."""
+    async with road:
+        await road.ask(text=f"[[sim input=100 output=10]] {fault}", service_tier="priority")
+        entry = await road.last()
+    assert entry.attempt is not None
+    assert (entry.attempt.tier_asked, settlement_of(entry).tier) == ("priority", tier)
+    assert expected_of(entry) == parse_amount(billed_for(vendor, entry)[0].amount)
+
+
 async def test_no_amount_is_negative_and_no_quantity(road: SmallRoad) -> None:
     """Over every kind of ending, amounts and quantities are zero or more (L41)."""
     async with road:

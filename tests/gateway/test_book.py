@@ -1,7 +1,7 @@
 """The road and the book together, as processes: what a tenant can ask afterwards, how soon, and what is never in it."""
 
+import http.client
 import json
-import random
 import signal
 import socket
 import statistics
@@ -16,12 +16,10 @@ import pytest
 from real_stage import ACME, CONFIG, GLOBEX, SEARCH, TENANT_SECRETS, VENDOR_SECRETS, RealStage
 from small_road import request_bytes
 
-from tollbook.core.faults import NotFound
 from tollbook.core.identity import new_request_id
 from tollbook.core.money import parse_amount
 from tollbook.journal.entry import RequestEntry, decode_request
 from tollbook.journal.tail import lane_directories, read_lane
-from tollbook.ledger.reader import Reader
 from tollbook.ledger.report import report
 from tollbook.ledger.trace import trace
 
@@ -140,46 +138,39 @@ def test_without_the_desk_traffic_goes_on(stage: RealStage) -> None:
 
 def test_a_request_shows_soon_after_its_end(stage: RealStage) -> None:
     """Under modest load a request is in `trace` about a second after its end (the figure is printed)."""
-    reader, waits = Reader(stage.book), []
-    chance = random.Random(1)
+    stage.find(ask(stage))
+    count, pause = 300, 0.02
+    ended: dict[str, float] = {}
+    shown: dict[str, float] = {}
 
-    def one(number: int) -> tuple[str, float]:
-        time.sleep(chance.random() * 3)
-        return ask(stage, text=f"fresh {number}"), time.monotonic()
+    def send() -> None:
+        for number in range(count):
+            request_id = ask(stage, text=f"fresh {number}")
+            ended[request_id] = time.monotonic()
+            time.sleep(pause)
 
-    with ThreadPoolExecutor(8) as threads:
-        pending = dict(threads.map(one, range(60)))
-        for request_id, ended in pending.items():
-            while True:
-                try:
-                    trace(reader, request_id)
-                except NotFound:
-                    time.sleep(0.01)
-                else:
-                    break
-            waits.append(time.monotonic() - ended)
-    probes = []
-    for number in range(20):
-        request_id, ended = ask(stage, text=f"probe {number}"), time.monotonic()
-        while True:
-            try:
-                trace(reader, request_id)
-                break
-            except NotFound:
-                assert time.monotonic() - ended < 20
-                time.sleep(0.02)
-        probes.append(time.monotonic() - ended)
-    print(f"\nseconds until a request shows: median {statistics.median(probes):.2f}, longest {max(probes):.2f}")  # noqa: T201
-    assert statistics.median(probes) <= 1.5
+    with ThreadPoolExecutor(1) as thread:
+        sending = thread.submit(send)
+        while len(shown) < count:
+            visible, at = stage.visible(), time.monotonic()
+            for request_id in set(ended) & visible - set(shown):
+                shown[request_id] = at
+            assert not sending.done() or at - max(ended.values()) < 20
+            time.sleep(0.02)
+    waits = sorted(shown[request_id] - ended[request_id] for request_id in ended)
+    middle, late = statistics.median(waits), waits[count * 99 // 100]
+    print(f"\nseconds until a request shows, of {count}: median {middle:.2f}, p99 {late:.2f}")  # noqa: T201
+    assert middle <= 1.5
 
 
 def test_totals_are_their_rows(stage: RealStage) -> None:
     """A report's total is the sum of the requests' amounts, and of the vendor's own bill (L1, L17)."""
     ids = [ask(stage, "claude-haiku-4-5", f"row {n} [[sim input={n + 5} output=3]]", key=GLOBEX) for n in range(20)]
-    rows = [stage.find(request_id) for request_id in ids]
+    stage.find(ids[-1])
+    rows = [trace(stage.reader, request_id) for request_id in ids]
     total = sum(parse_amount(row["request"]["amounts"]["expected"]) for row in rows)
     assert total == sum(parse_amount(stage.vendor_record(request_id)[1][0].amount) for request_id in ids)
-    found = report(Reader(stage.book), by=["tenant", "model"])
+    found = report(stage.reader, by=["tenant", "model"])
     assert parse_amount(found["total"]["amount_usd"]) == sum(parse_amount(row["amount_usd"]) for row in found["rows"])
     assert all(row["request"]["occurred_at"].endswith("Z") for row in rows)
 
@@ -191,18 +182,16 @@ PERSON = "ann.canary@example.com"
 def busy(stage: RealStage) -> None:
     """Every kind of ending, each with the canaries in it."""
     headers = {"x-tollbook-user": PERSON, "x-request-id": "canary-caller-id", "x-tollbook-tags": "ticket=canary-tag"}
-    faults = ["", "400", "401", "429 retry_after=0", "500", "drop", "usage_missing", "cut after=2", "error_event after=2",
-              "clean_end after=1", "served_model"]  # fmt: skip
+    faults = ["", "400", "401", "429 retry_after=0", "500", "drop", "usage_missing", "cut after=2",
+              "error_event after=2", "clean_end after=1", "served_model"]  # fmt: skip
     for model in ("gpt-4o-mini", "claude-haiku-4-5", "smart", f"unknown-{CANARY}"):
         for fault in faults:
             for stream in (False, True):
                 text = f"{CANARY} [[sim fault={fault}]]" if fault else CANARY
                 try:
                     _ask(stage, model, text, ACME, headers, stream=stream)
-                except (OSError, ValueError, EOFError, subprocess.SubprocessError):
+                except http.client.IncompleteRead:
                     continue
-                except Exception as fault_of_http:
-                    assert "IncompleteRead" in type(fault_of_http).__name__
     for number in range(10):
         data = request_bytes(text=f"{CANARY} [[sim output=60 chunk_ms=5]]", key=ACME, headers=headers, stream=True)
         leave(stage, data, 600 + 50 * number)
@@ -235,13 +224,12 @@ def test_no_secret_and_no_word_of_a_prompt_is_written_anywhere(tmp_path: Path) -
     assert not [word for word in words + personal if word in logs]
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGKILL])
-def test_no_row_is_lost_when_a_worker_ends(tmp_path: Path, name: signal.Signals) -> None:
-    """A worker is stopped or killed under load: every attempt the vendor saw is in the book exactly once (L12)."""
+def test_no_row_is_lost_when_a_worker_ends(tmp_path: Path) -> None:
+    """Workers are stopped and killed under load: every attempt the vendor saw is in the book exactly once (L12)."""
     with RealStage(tmp_path, CONFIG.replace("shutdown_grace: 5s", "shutdown_grace: 2s")) as stage:
         with ThreadPoolExecutor(16) as threads:
             running = [threads.submit(_try, stage, number) for number in range(300)]
-            for _ in range(3):
+            for name in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
                 time.sleep(0.4)
                 stage.child("worker").send_signal(name)
             answered = [one.result() for one in running]
@@ -264,13 +252,31 @@ def test_no_row_is_lost_when_a_worker_ends(tmp_path: Path, name: signal.Signals)
 def _try(stage: RealStage, number: int) -> str | None:
     try:
         status, headers, _ = _ask(stage, "gpt-4o-mini", f"n {number} [[sim first_byte_ms=20]]", ACME)
-    except (OSError, ValueError):
+    except (OSError, http.client.HTTPException):
         time.sleep(0.05)
         return None
-    except Exception as fault:
-        assert type(fault).__name__ in ("IncompleteRead", "RemoteDisconnected", "BadStatusLine")
-        return None
     return headers["x-tollbook-request-id"] if status == 200 else None
+
+
+def test_two_workers_share_claims_and_sync_before_they_forward(tmp_path: Path) -> None:
+    """One of many requests with one Idempotency-Key is forwarded, whichever worker each meets; all rows are there."""
+    config = CONFIG.replace('listen: "{gateway}"', 'listen: "{gateway}", workers: 2').replace(
+        "vendors:", "journal: {sync: before_forward}\nvendors:", 1
+    )
+    with RealStage(tmp_path, config) as stage, ThreadPoolExecutor(8) as threads:
+        key = {"idempotency-key": "once"}
+        asked = [threads.submit(_ask, stage, "gpt-4o", "[[sim first_byte_ms=300]]", ACME, key) for _ in range(24)]
+        plain = [threads.submit(ask, stage, text=f"plain {number}") for number in range(100)]
+        statuses = [one.result()[0] for one in asked]
+        ids = {one.result() for one in plain}
+        stage.find(ask(stage))
+        received = [line.model_asked for line in stage.vendor_record_of_all()]
+    assert received.count("gpt-4o") == 1
+    assert set(statuses) <= {200, 409}
+    assert 200 in statuses
+    assert ids <= {entry.request.id for entry in settled(stage)}
+    lanes = {path.name for path in lane_directories(stage.book) if path.name.startswith("worker-")}
+    assert len(lanes) == 2
 
 
 def test_a_worker_loads_no_database_and_no_cryptography(stage: RealStage) -> None:
