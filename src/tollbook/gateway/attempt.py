@@ -10,6 +10,7 @@ from tollbook.core.settings import Timeouts
 from tollbook.gateway.message import Headers
 from tollbook.gateway.upstream import Pool, VendorConnection
 
+NEVER: Final = 1 << 62
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 """A buffered answer larger than this is cut; no vendor sends one."""
 
@@ -50,7 +51,11 @@ class Owner(Protocol):
 
 
 class UpstreamCall:
-    """An attempt on the wire. All times are instants in microseconds; deadlines are checked by the road's ticker."""
+    """An attempt on the wire. All times are instants in microseconds.
+
+    The road's ticker checks deadlines. Whatever moves one sets it to 0, and the next check sets it anew: so no event of
+    the wire, a chunk above all, costs a look at the clock. While it connects, the pool's own limit holds.
+    """
 
     __slots__ = (
         "_clock",
@@ -80,8 +85,8 @@ class UpstreamCall:
         self.status: int | None = None
         self.headers: Headers = []
         self.first_byte: int | None = None
-        self.began = clock()
-        self.deadline = self.began + _micro(timeouts.connect) + 1_000_000
+        self.began = 0
+        self.deadline = NEVER
 
     def start(self, pool: Pool) -> None:
         """Take a connection and send; the connection's own time limit is the pool's to keep."""
@@ -101,7 +106,7 @@ class UpstreamCall:
         self._connection = connection
         self._stage = Stage.SENT
         self.began = self._clock()
-        self.deadline = self._next_deadline(self.began)
+        self.deadline = 0
         data, self._data = self._data, b""
         connection.send(self, data)
         self._fully_sent = connection.written
@@ -117,12 +122,12 @@ class UpstreamCall:
         self.status = status
         self.headers = headers
         self.first_byte = self._clock()
-        self.deadline = self._next_deadline(self.first_byte)
+        self.deadline = 0
         self._owner.answering(self)
 
     def answer_data(self, data: bytes) -> None:
         if self._stage is Stage.ANSWERING:
-            self.deadline = 0  # set anew by the next check: a chunk must not cost a clock
+            self.deadline = 0
             self._owner.answer_data(data)
 
     def answer_ended(self) -> None:

@@ -223,7 +223,7 @@ class Exchange:
     def _repeat(
         self, call: UpstreamCall, ending: Ending, settled: settling.Settled, target: Target, reason: str
     ) -> None:
-        self._failures.append(f"{routing.name_of(self._target)}: {ending.lost or call.status}")
+        self._fail(call, ending)
         self._record(settled.followed(reason), None)
         delay = answer.backoff(self._plan.retry.backoff, len(self._tried), reason)
         if delay:
@@ -253,7 +253,6 @@ class Exchange:
             self._refuse(refusal)
 
     def _finish(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> None:
-        self._failures.append(f"{routing.name_of(self._target)}: {ending.lost or call.status}")
         answered = self._started or call.status is not None
         settled = settled.last("answer" if answered else "give_up")
         outcome = "client_gone" if self._gone else settled.outcome
@@ -275,7 +274,12 @@ class Exchange:
             return None
         if ending.lost == JournalUnavailable.code:
             return _unwritable()
+        self._fail(call, ending)
         return answer.exhausted(self._failures, settled.outcome)
+
+    def _fail(self, call: UpstreamCall, ending: Ending) -> None:
+        """Keep why this attempt gave no answer, for the error that the client may get in the end."""
+        self._failures.append(f"{routing.name_of(self._target)}: {ending.lost or call.status}")
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with an error of our own, which says whether an attempt may have cost money."""

@@ -62,8 +62,8 @@ def choose_key(vendor: Vendor, tenant: str, seed: int, healthy: Healthy) -> Vend
     A key that names tenants is preferred to one that serves all, so that a vendor's cell stays one tenant's.
     """
     serving = [key for key in vendor.keys if tenant in key.tenants] or [key for key in vendor.keys if not key.tenants]
-    if not serving:
-        return None
+    if len(serving) < 2:
+        return serving[0] if serving else None
     well = [key for key in serving if healthy(f"{vendor.name}:{key.name}")] or serving
     return well[seed % len(well)]
 
