@@ -21,7 +21,7 @@ from tollbook.simulator import read_books
 
 BUFFERED = KINDS[0]
 SLOW = Kind("slow", "gpt-4o-mini", "first_byte_ms=2500")
-FULL_SECONDS = 4.0
+FULL_SECONDS = 2.5
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def run_stops(directory: Path, calls: int, seed: int, pause: float) -> None:
     with House(directory, gateway={"workers": 2}) as house:
         with Load(house.port, seed=seed, most=calls, pause=pause) as load:
             while load.is_running:
-                time.sleep(chance.uniform(0.1, 2.0))
+                time.sleep(chance.uniform(1.0, 4.0))
                 house.stop()
                 stops += 1
                 house.serve()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from chaos_books import rows
-from chaos_house import House, until
+from chaos_house import House, command, until
 from chaos_load import KINDS, Load, post
 
 from tollbook.journal.personal import PersonalDirectory
@@ -45,7 +45,7 @@ def files_with(book: Path, user: str) -> list[str]:
 
 def shown(house: House) -> str:
     """The report by user, as a screen shows it."""
-    return house.tollbook("report", "--by", "user", "--config", str(house.config)).stdout
+    return command("report", "--by", "user", "--config", str(house.config))[1]
 
 
 def totals(book: Path) -> tuple[Any, ...]:

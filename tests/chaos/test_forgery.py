@@ -1,7 +1,5 @@
 """Promise 8, tamper-evident: a book that real processes wrote is forged, and `tollbook verify` names what was done."""
 
-import contextlib
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,10 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from chaos_house import House, kill, until
+from chaos_house import House, command, kill, until
 from chaos_load import KINDS, Load, post
 
-from tollbook.cli import main
 from tollbook.journal.segment import segments
 from tollbook.journal.tail import lane_directories
 
@@ -57,10 +54,8 @@ def forged(real: Real, tmp_path: Path) -> Path:
 
 def verify(book: Path, *more: str) -> tuple[int, dict[str, Any]]:
     """The exit code and the document of `tollbook verify --json`."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as left:
-        main.run(["verify", "--book", str(book), "--json", *more])
-    return int(left.value.code or 0), json.loads(out.getvalue())
+    code, out = command("verify", "--book", str(book), "--json", *more)
+    return code, json.loads(out)
 
 
 def codes(document: dict[str, Any]) -> set[tuple[str, str | None, int | None]]:
@@ -174,9 +169,11 @@ def test_the_checkpoint_replaced(forged: Path, real: Real) -> None:
     # An older one is genuine: what comes after it is then beyond proof, and that is said.
     latest.write_bytes((real.older / "checkpoints" / "latest").read_bytes())
     code, document = verify(forged)
-    assert code == 0 and document["after_checkpoint"]["entries"] > 0
+    assert code == 0 and document["after_checkpoint"]["entries"] > 5
     code, document = verify(forged, "--checkpoint", str(real.checkpoint))
-    assert code == 0 and document["after_anchor"]["entries"] == 0
+    assert code == 0 and document["after_anchor"]["entries"] == 1, (
+        "the end of the book's own lane comes after all heads"
+    )
 
 
 def test_the_whole_book_rolled_back(real: Real) -> None:
