@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 from real_stage import RealStage
-from small_road import SmallRoad
+from small_road import HASTY, SmallRoad
 
 from tollbook.simulator import Simulator
 
@@ -33,6 +33,12 @@ def vendor() -> Iterator[Simulator]:
 def road(vendor: Simulator, tmp_path: Path) -> SmallRoad:
     """A road in this process before the simulated vendor; to be entered with `async with`."""
     return SmallRoad(tmp_path, vendor.url)
+
+
+@pytest.fixture
+def hasty_road(vendor: Simulator, tmp_path: Path) -> SmallRoad:
+    """The same road, whose patience with a silent vendor ends in less than a second."""
+    return SmallRoad(tmp_path, vendor.url, edits=HASTY)
 
 
 @pytest.fixture(scope="session")

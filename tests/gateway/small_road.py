@@ -30,9 +30,11 @@ from tollbook.providers.registry import ADAPTERS
 
 TICK = 0.02
 SECRET = "sk-sim-vendor-secret"
+HASTY = {"first_byte: 20s, idle: 20s": "first_byte: 700ms, idle: 700ms"}
+"""An edit of CONFIG, for tests of vendors that fall silent."""
 CONFIG = """
 book: ./book
-gateway: {{listen: "127.0.0.1:0", timeouts: {{connect: 1s, first_byte: 400ms, idle: 400ms, total: 2s}}, {gateway}}}
+gateway: {{listen: "127.0.0.1:0", timeouts: {{connect: 5s, first_byte: 20s, idle: 20s, total: 60s}}, {gateway}}}
 journal: {{ballast: 64KiB}}
 vendors:
   openai: {{format: openai, base_url: "{vendor}/v1", keys: [{{name: main, secret: "{secret}"}}]}}

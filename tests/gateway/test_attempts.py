@@ -292,9 +292,9 @@ async def test_an_error_passes_as_it_came_with_its_route(road: SmallRoad) -> Non
     assert expected_of(entry) == 0
 
 
-async def test_a_502_after_work_is_the_platforms(road: SmallRoad, vendor: Simulator) -> None:
+async def test_a_502_after_work_is_the_platforms(hasty_road: SmallRoad, vendor: Simulator) -> None:
     """What the vendor may bill and the tenant never got: two fields say so, and the tenant pays nothing (X3)."""
-    async with road:
+    async with hasty_road as road:
         reply = await road.ask(text="[[sim fault=accept_then_timeout]]")
         entry = await road.last()
     assert (reply.status, reply.code) == (504, "attempts_exhausted")
@@ -308,10 +308,10 @@ async def test_a_502_after_work_is_the_platforms(road: SmallRoad, vendor: Simula
 
 
 async def test_an_attempt_that_may_be_billed_is_repeated_by_explicit_policy_only(
-    road: SmallRoad, vendor: Simulator
+    hasty_road: SmallRoad, vendor: Simulator
 ) -> None:
     """After the request was written, silence is retried where `retry_after_send` stands; both attempts are told."""
-    async with road:
+    async with hasty_road as road:
         for fault in ("accept_then_timeout", "drop"):
             for model, count in (("smart", 1), ("patient", 2)):
                 reply = await road.ask(model, f"[[sim fault={fault} times=1]]")
@@ -323,19 +323,31 @@ async def test_an_attempt_that_may_be_billed_is_repeated_by_explicit_policy_only
     assert all(one.borne_by == "platform" and one.billable is None and one.next == "retry" for one in repeated)
 
 
-async def test_our_own_last_error_remembers_every_attempt(road: SmallRoad) -> None:
+async def test_our_own_last_error_remembers_every_attempt(hasty_road: SmallRoad) -> None:
     """A billed first attempt forbids the client's own retry although the second could not even connect."""
-    async with road:
+    async with hasty_road as road:
         road.parts.pools["openai"][0].close()
         client = await road.connect()
         client.send(request_bytes("patient", "[[sim fault=accept_then_timeout]]"))
-        await asyncio.sleep(0.2)
+        await road.until(lambda: any(call.sent for call in road.parts.calls))
         address = road.parts.pools["openai"][1]
         object.__setattr__(address, "port", 1)
         reply = await client.answer()
         entries = road.entries
     assert [settlement_of(one).outcome for kind, one in entries if "settled" in kind] == ["timeout", "connect_failed"]
     assert (reply.status, reply.headers["x-should-retry"]) == (502, "false")
+
+
+async def test_a_stream_that_began_is_never_begun_again(road: SmallRoad, vendor: Simulator) -> None:
+    """Once a byte of the answer reached the client no policy makes another attempt."""
+    async with road:
+        client = await road.connect()
+        client.send(request_bytes("patient", "[[sim output=40]] [[sim fault=cut after=3 times=1]]", stream=True))
+        with pytest.raises(asyncio.IncompleteReadError):
+            await client.answer()
+        entry = await road.last()
+    assert attempts_received(vendor, entry.request.id) == [f"{entry.request.id}.1"]
+    assert outcome_of(entry) == "truncated"
 
 
 async def test_what_was_never_sent_costs_nothing_and_falls_back(road: SmallRoad) -> None:
@@ -379,9 +391,9 @@ TIMEOUTS = [
 @pytest.mark.parametrize(
     ("text", "stream", "error"), [case[1:] for case in TIMEOUTS], ids=[case[0] for case in TIMEOUTS]
 )
-async def test_silence_has_an_end(road: SmallRoad, text: str, stream: bool, error: str) -> None:
+async def test_silence_has_an_end(hasty_road: SmallRoad, text: str, stream: bool, error: str) -> None:
     """A vendor that says nothing for too long is left, at the first byte and between bytes."""
-    async with road:
+    async with hasty_road as road:
         client = await road.connect()
         client.send(request_bytes(text=text, stream=stream))
         if error == "timeout":
@@ -395,7 +407,7 @@ async def test_silence_has_an_end(road: SmallRoad, text: str, stream: bool, erro
 
 async def test_a_stream_that_never_pauses_has_an_end_too(vendor: Simulator, tmp_path: Any) -> None:
     """The limit of a whole attempt holds although bytes keep coming."""
-    async with SmallRoad(tmp_path, vendor.url, edits={"total: 2s": "total: 500ms"}) as road:
+    async with SmallRoad(tmp_path, vendor.url, edits={"total: 60s": "total: 500ms"}) as road:
         client = await road.connect()
         client.send(request_bytes(text="[[sim output=2000 chunk_ms=5 chunk_tokens=1]]", stream=True))
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
@@ -414,7 +426,7 @@ async def test_a_host_that_does_not_answer_is_a_failed_connection(vendor: Simula
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
-        edits = {"connect: 1s": "connect: 200ms", "127.0.0.1:1/": f"127.0.0.1:{port}/"}
+        edits = {"connect: 5s": "connect: 200ms", "127.0.0.1:1/": f"127.0.0.1:{port}/"}
         async with SmallRoad(tmp_path, vendor.url, edits=edits) as road:
             reply = await road.ask("nowhere")
             entry = await road.last()
@@ -424,9 +436,9 @@ async def test_a_host_that_does_not_answer_is_a_failed_connection(vendor: Simula
     assert (settlement_of(entry).outcome, settlement_of(entry).error) == ("connect_failed", "connect_timeout")
 
 
-async def test_a_client_that_reads_nothing_is_gone_and_pays(road: SmallRoad, vendor: Simulator) -> None:
+async def test_a_client_that_reads_nothing_is_gone_and_pays(hasty_road: SmallRoad, vendor: Simulator) -> None:
     """A stalled client neither keeps its vendor's connection for ever nor makes the answer the platform's."""
-    async with road:
+    async with hasty_road as road:
         client = await road.connect(receive_buffer=4_096)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # an asyncio transport can
         client.send(request_bytes(text="[[sim output=1000000 chunk_tokens=500]]", stream=True))
@@ -445,7 +457,7 @@ async def test_a_drain_is_bounded(vendor: Simulator, tmp_path: Any) -> None:
     """Bytes and seconds of a drain have limits: hanging up buys no unlimited work, and is estimated with a bound."""
     text = "[[sim output=3000 chunk_ms=2 chunk_tokens=1]]"
     for limit in ("drain: {bytes: 2KiB}", "drain: {seconds: 1}"):
-        async with SmallRoad(tmp_path / limit[8], vendor.url, limit, {"total: 2s": "total: 30s"}) as road:
+        async with SmallRoad(tmp_path / limit[8], vendor.url, limit) as road:
             client = await road.connect()
             client.send(request_bytes(text=text, stream=True, max_tokens=4000))
             await read_some(client, 1_500)

@@ -119,9 +119,9 @@ async def test_what_cost_nothing_gives_the_key_back(road: SmallRoad, fault: str)
     assert "x-tollbook-replayed" not in again.headers
 
 
-async def test_what_may_have_cost_money_keeps_the_key(road: SmallRoad, vendor: Simulator) -> None:
+async def test_what_may_have_cost_money_keeps_the_key(hasty_road: SmallRoad, vendor: Simulator) -> None:
     """A timeout after the request was sent is replayed as it was, not bought again."""
-    async with road:
+    async with hasty_road as road:
         first = await road.ask(text="[[sim fault=accept_then_timeout]]", headers=KEY)
         again = await road.ask(text="[[sim fault=accept_then_timeout]]", headers=KEY)
         assert received(vendor, road) == 1

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from small_road import SECRET, SmallRoad, request_bytes
+from small_road import HASTY, SECRET, SmallRoad, request_bytes
 from wiretap import Wiretap
 
 from tollbook.core.identity import span_id_of, trace_id_of
@@ -157,7 +157,7 @@ async def test_what_smuggling_leaves_behind_is_not_forwarded(vendor: Simulator, 
 async def test_the_vendors_secret_never_comes_back(vendor: Simulator, tmp_path: Path) -> None:
     """In no answer, whole or broken, success or failure."""
     faults = ["400", "401", "403", "429", "500", "drop", "accept_then_timeout", "cut after=9", "usage_missing"]
-    async with tapped(vendor, tmp_path) as (road, _):
+    async with Wiretap(vendor.url) as wire, SmallRoad(tmp_path, wire.url, edits=HASTY) as road:
         for model in ("gpt-4o-mini", "claude-haiku-4-5"):
             for fault in faults:
                 reply = await road.ask(model, f"[[sim fault={fault}]]")
