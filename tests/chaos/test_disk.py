@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from chaos_books import attempts, check_sound, journaled, match, rows
-from chaos_house import House, until
+from chaos_house import House, kill, until
 from chaos_load import KINDS, Answer, Kind, post
 
 from tollbook.journal.tail import lane_directories, read_lane
@@ -102,6 +102,46 @@ def test_a_full_disk_refuses_what_is_new_and_settles_what_is_in_flight(tmp_path:
         assert set(matched.outcomes) == {"ok"}
         check_sound(house)
         assert rows(house.book, "SELECT count(*) FROM gaps") == [(0,)], "nothing was forwarded unrecorded"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("roles", [["worker", "scribe"], ["supervisor"]])
+def test_processes_killed_on_a_full_disk_come_back_with_the_space(
+    tmp_path: Path, small_disk: Path, roles: list[str]
+) -> None:
+    """Children that cannot begin on a full disk are tried again and again, not left down; once there is space what
+    they left is put on record, and traffic flows. A supervisor that cannot begin says why."""
+    with House(tmp_path, book=small_disk / "book") as house, ThreadPoolExecutor(4) as clients:
+        in_flight = [clients.submit(post, house.port, SLOW) for _ in range(4)]
+        until(lambda: len(sent_to_vendor(house)) == 4, "the slow requests are not under way")
+        with filled(small_disk):
+            if roles == ["supervisor"]:
+                house.kill_all()
+                house.start_serving()
+                assert house.supervisor is not None
+                assert house.supervisor.wait(60) == 1
+                assert "No space left on device" in house.log.read_text().replace("\n", " ")
+            else:
+                for role in roles:
+                    kill(house.children(role)[0])
+                time.sleep(12)
+            assert {one.result().status for one in in_flight} == {0}
+        if roles == ["supervisor"]:
+            house.serve()
+        until(lambda: is_answered(house), "traffic does not flow again", seconds=20)
+        until(lambda: house.children("scribe"), "the scribe does not come back", seconds=20)
+        time.sleep(3)
+        house.stop()
+        assert match(house).outcomes["unsettled"] == 4
+        check_sound(house)
+
+
+def is_answered(house: House) -> bool:
+    """Whether a request gets through now."""
+    try:
+        return post(house.port, BUFFERED).status == 200
+    except OSError:
+        return False
 
 
 def test_forwarding_unrecorded_counts_what_it_forwards(tmp_path: Path, small_disk: Path) -> None:

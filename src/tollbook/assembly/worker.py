@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import socket
+import sqlite3
 import sys
 from functools import partial
 from pathlib import Path
@@ -186,8 +187,8 @@ def main() -> None:
 
     try:
         uvloop.run(serve())
-    except JournalUnavailable as fault:
-        say(str(fault))
+    except (JournalUnavailable, sqlite3.OperationalError) as fault:
+        say(f"the book cannot be written: {fault}")
         sys.exit(TRY_LATER)
 
 
