@@ -11,7 +11,7 @@ from tollbook.core.money import parse_amount
 from tollbook.journal.entry import RequestEntry, Settlement
 from tollbook.simulator import Billed, Simulator
 
-STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+STREAMED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def settlement_of(entry: RequestEntry) -> Settlement:
@@ -609,6 +609,28 @@ async def test_an_answer_in_flight_is_not_lost_with_its_lane(road: SmallRoad, ve
     assert road.recorder.settlements_lost == 1
     assert road.asked_for_lanes >= 1
     assert attempts_received(vendor, entries[0][1].request.id) == [f"{entries[0][1].request.id}.1"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_fault_of_ours_leaves_the_row_open_and_nobody_waiting(
+    road: SmallRoad, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """Should settling itself fail, the opening still stands in the book, and the client's connection ends (L10)."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with road:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        monkeypatch.setattr("tollbook.gateway.settling.rate", broken)
+        client = await road.connect()
+        client.send(request_bytes(stream=stream))
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await client.answer()
+        await road.quiet()
+        monkeypatch.undo()
+        assert [kind for kind, _ in road.entries] == ["request.opened"]
+        assert (await road.ask()).status == 200
 
 
 async def test_a_simple_request_is_two_small_writes(road: SmallRoad) -> None:

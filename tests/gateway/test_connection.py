@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -214,6 +215,21 @@ async def test_a_body_of_the_very_limit_passes() -> None:
     connection, _ = connected(road)
     connection.data_received(HEAD + b"content-length: 100\r\n\r\n" + b"a" * 100)
     assert [request.body for request in road.requests] == [b"a" * 100]
+
+
+async def test_a_body_of_tiny_chunks_costs_no_more_than_its_size() -> None:
+    """A client cannot make a worker hold many times what it sends."""
+    road = Listener(body_limit=1 << 20)
+    connection, _ = connected(road)
+    connection.data_received(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+    tracemalloc.start()
+    for _ in range(100):
+        connection.data_received(b"2\r\nab\r\n" * 2_000)
+    held, _peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    connection.data_received(b"0\r\n\r\n")
+    assert road.requests[0].body == b"ab" * 200_000
+    assert held < 2 * 400_000
 
 
 async def test_pipelined_requests_are_answered_in_turn() -> None:

@@ -116,14 +116,19 @@ class Worker:
     # --- time
 
     async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            instant = now()
-            for call in list(self._parts.calls):
-                call.check(instant)
-            for exchange in list(self._parts.running):
-                exchange.check(instant)
-            self._personal.rotate()
+            loop.call_soon(self._check)  # apart: a fault in ending one request must not stop the time of all
+
+    def _check(self) -> None:
+        """End what has taken too long."""
+        instant = now()
+        for call in list(self._parts.calls):
+            call.check(instant)
+        for exchange in list(self._parts.running):
+            exchange.check(instant)
+        self._personal.rotate()
 
     async def _beat(self) -> None:
         while True:

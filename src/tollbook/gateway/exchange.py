@@ -74,7 +74,7 @@ class Exchange:
         self._parts.running.add(self)
         try:
             self._next("first", self._plan.targets[0], None)
-        except Refusal:
+        except BaseException:
             self._parts.running.discard(self)
             raise
 
@@ -171,6 +171,19 @@ class Exchange:
     def attempt_over(self, call: UpstreamCall, ending: Ending) -> None:
         self._parts.calls.discard(call)
         self._call = None
+        try:
+            self._judge(call, ending)
+        except BaseException:
+            self._break_off()
+            raise
+
+    def _break_off(self) -> None:
+        """After a fault of ours: what is open stays open in the book, where it is found; nobody is left waiting."""
+        self._parts.running.discard(self)
+        self._connection.abort()
+
+    def _judge(self, call: UpstreamCall, ending: Ending) -> None:
+        """Settle an attempt that is over, and go on from there."""
         if self._reader is not None:
             rest = self._reader.flush()
             if rest and not self._gone:
@@ -242,6 +255,9 @@ class Exchange:
             self._next(reason, target, settled.outcome)
         except Refusal as refusal:
             self._close_without_attempt("refused", refusal)
+        except BaseException:
+            self._break_off()
+            raise
 
     def _close_without_attempt(self, outcome: str, refusal: Refusal | None) -> None:
         """The attempts so far are settled and no further one could be made: only the request's end is missing."""
