@@ -162,8 +162,8 @@ class SmallRoad:
         admission = Admission(
             callers(self.settings), lambda secret: secret, lambda tenant, text, kind: keyed_digest(b"k", text)
         )
-        desk = Pool(SocketAddress(str(book / "desk.sock")))
-        self.road = Road(self.parts, admission, list(ADAPTERS), desk, self.idempotency)
+        self.desk = Pool(SocketAddress(str(book / "desk.sock")))
+        self.road = Road(self.parts, admission, list(ADAPTERS), self.desk, self.idempotency)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: ClientConnection(self.road), "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from small_road import Client, Reply, SmallRoad, request_bytes
 
+from tollbook.core.faults import JournalUnavailable
 from tollbook.core.money import parse_amount
 from tollbook.journal.entry import RequestEntry, Settlement
 from tollbook.simulator import Billed, Simulator
@@ -593,6 +594,19 @@ async def test_the_journal_holds_the_attempt_before_the_vendor_sees_it(road: Sma
         assert len(road.entries) == 2
     assert first.status == 200
     assert (second.status, second.code, second.headers["retry-after"]) == (503, "journal_unavailable", "1")
+
+
+async def test_an_opening_that_cannot_be_made_durable_is_not_forwarded(road: SmallRoad, vendor: Simulator) -> None:
+    """With `before_forward` a disk that fails is 503 like any journal that cannot be written; nothing was sent."""
+    async with road:
+        failed = JournalUnavailable("cannot sync")
+        object.__setattr__(road.parts, "durable", lambda sequence, then: then(failed))
+        reply = await road.ask()
+        entry = await road.last()
+    assert (reply.status, reply.code) == (503, "journal_unavailable")
+    assert "x-should-retry" not in reply.headers
+    assert settlement_of(entry).outcome == "not_sent"
+    assert attempts_received(vendor, entry.request.id) == []
 
 
 async def test_an_answer_in_flight_is_not_lost_with_its_lane(road: SmallRoad, vendor: Simulator) -> None:
