@@ -1,0 +1,6 @@
+"""What all tests share."""
+
+import os
+
+# Screens are as wide as the terminal says. Where tests run there may be none, or a narrow one: words must not wrap.
+os.environ["COLUMNS"] = "200"
