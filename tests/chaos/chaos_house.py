@@ -130,6 +130,9 @@ class House:
     def kill_supervisor(self) -> None:
         """`kill -9` of the supervisor alone."""
         assert self.supervisor is not None
+        supervisor = psutil.Process(self.supervisor.pid)
+        supervisor.suspend()  # so that no child can be born between our look and its death
+        until(lambda: supervisor.status() == psutil.STATUS_STOPPED, "the supervisor does not stand still")
         self.remember_children()
         self.supervisor.kill()
         self.supervisor.wait()

@@ -62,6 +62,16 @@ def test_a_tail_follows_a_growing_lane_line_by_line(tmp_path: Path) -> None:
     assert len(segments(lane.directory)) > 3
 
 
+def test_a_tail_that_begins_far_into_a_segment_gives_the_next_entry_at_once(tmp_path: Path) -> None:
+    """What is read on the way to the first entry asked for does not count against the limit: no lines means no more
+    lines, as a replay from a position takes it."""
+    lane = new_lane(tmp_path, segment_bytes=8 << 20)
+    for _ in range(40):
+        lane.append("heads", b'"text":"%s"' % (b"z" * 60_000))
+    with LaneTail(lane.directory, start_after=35) as tail:
+        assert read_all(tail, limit=1 << 20) == [36, 37, 38, 39, 40]
+
+
 def test_a_rotation_between_a_read_and_the_look_for_the_next_segment_loses_nothing(tmp_path: Path) -> None:
     """The writer appends to a segment, then leaves it, right after the reader found nothing new in it."""
     lane = new_lane(tmp_path)

@@ -14,7 +14,7 @@ import duckdb
 from tollbook.assembly.acts import Acts
 from tollbook.assembly.boot import BookBoot, receive, supervisor_gone
 from tollbook.assembly.child import TRY_LATER, say
-from tollbook.core.faults import BookLocked, Fault, JournalUnavailable, Tampered
+from tollbook.core.faults import BookLocked, Fault, JournalUnavailable
 from tollbook.journal.book import Book
 from tollbook.journal.files import write_whole
 from tollbook.journal.personal import PersonalDirectory
@@ -141,13 +141,7 @@ class Scribe:
         if self._is_due("absorb", ABSORB_SECONDS):
             self._personal.absorb()
         if self._is_due("seal", SEAL_SECONDS):
-            self._seal()
-
-    def _seal(self) -> None:
-        try:
             self._sealer.seal_next()
-        except Tampered as fault:
-            say(f"not sealed: {fault}")
 
     def _advance(self) -> None:
         if not self._is_due("heads", HEADS_SECONDS):

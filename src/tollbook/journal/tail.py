@@ -107,7 +107,8 @@ class LaneTail:
             if new is None:
                 break
             lines += new
-            limit_bytes -= BLOCK
+            # Blocks on the way to `start_after` give nothing and do not count: an empty answer means the lane's end.
+            limit_bytes -= BLOCK if new else 0
         if self._fault is not None and not lines:
             raise self._fault
         return lines
