@@ -115,7 +115,7 @@ async def test_refusals_that_need_a_story(vendor: Simulator, tmp_path: Path) -> 
 
 ELSEWHERE = {
     "claims_unavailable": "test_idempotency",
-    "request_unknown": "test_book",
+    "request_unknown": "test_answers_from_the_book",
     "billing_field_refused": "below: an adapter's list decides",
 }
 """Codes that are provoked by other tests than the two above."""
