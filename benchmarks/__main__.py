@@ -1,5 +1,8 @@
 """`python -m benchmarks`: every part, or the one that is named."""
 
+import signal
+import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -26,12 +29,13 @@ def _gateway(
     peers: Annotated[str, typer.Option(help="Peers to compare with, separated by commas.")] = ",".join(
         name for name in subject.NAMES if name not in ("direct", gateway.OURS)
     ),
-    seconds: Annotated[int, typer.Option(help="How long one turn lasts.")] = 4,
+    seconds: Annotated[int, typer.Option(help="How long one turn lasts.")] = 3,
     rounds: Annotated[int, typer.Option(help="How many turns each subject has.")] = 3,
+    patience: Annotated[int, typer.Option(help="How often a turn is taken again that others disturbed.")] = 2,
 ) -> None:
     """The road: throughput, processor time, latency, memory, bytes."""
     named = [name for name in peers.split(",") if name]
-    gateway.run(["direct", gateway.OURS, *named], seconds, rounds)
+    gateway.run(["direct", gateway.OURS, *named], seconds, rounds, patience)
 
 
 @app.command("journal")
@@ -49,5 +53,12 @@ def _ledger(requests: Annotated[int, typer.Option(help="Size of the book that is
 app.command("rating")(rating.run)
 app.command("adapters")(adapters.run)
 
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End in order: every process that was started is stopped."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _leave)
     app()

@@ -1,7 +1,7 @@
 """A load generator without C: keeps connections busy, or sends at a fixed rate whatever is outstanding.
 
 Plain sockets and epoll in one thread. Prints one JSON object: requests, errors, events, seconds, and latencies in
-microseconds from the last byte written to the last byte read.
+microseconds from just before the request is written to the last byte read.
 """
 
 import argparse
@@ -58,8 +58,8 @@ class Connection:
     def send(self, data: bytes) -> None:
         self.busy = True
         self._parser = httptools.HttpResponseParser(self)
-        self.socket.send(data)
         self.since = time.perf_counter()
+        self.socket.send(data)
 
     def readable(self) -> None:
         try:

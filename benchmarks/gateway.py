@@ -5,6 +5,7 @@ so that what disturbs the machine disturbs all; a ratio is the median of the rat
 """
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ from benchmarks.subject import Subject, Tollbook
 OURS: Final = "tollbook"
 LATENCY_RATE: Final = 1_000
 HELD_STREAMS: Final = 1_000
+DISTURBED: Final = 0.03
+"""The share of the measured core that others may take before a turn is taken again."""
+PAUSE_SECONDS: Final = 5.0
 QUICK: Final = ("direct", "tollbook", "nginx", "envoy")
 """Those that can carry 1,000 requests a second, or 1,000 streams, on one core."""
 
@@ -31,11 +35,13 @@ Measure = Callable[[Load, Subject], Turn]
 
 
 class Options(NamedTuple):
-    """What to run: the subjects by name, how long a turn lasts, and how many turns each has."""
+    """What to run: the subjects by name, how long a turn lasts, how many turns each has, and how often a turn is taken
+    again in which others disturbed the measured core."""
 
     subjects: Sequence[str]
     seconds: int
     rounds: int
+    patience: int
 
 
 class Bench:
@@ -86,15 +92,15 @@ class Bench:
             return load.rate(one, seconds, LATENCY_RATE)
 
         turns = self._interleaved(measure, tls=False, stream=False, among=QUICK)
-        table = Table("", "p50 us", "p99 us", "added p50", "added p99", title=f"latency at {LATENCY_RATE:,} requests/s")
+        table = Table(
+            "", "p50 us", "p99 us", "added p50", "added p99", "others", title=f"latency at {LATENCY_RATE:,} requests/s"
+        )
         for name, own in turns.items():
             cells = [spread([turn.p50 for turn in own]), spread([turn.p99 for turn in own])]
-            direct = turns.get("direct")
-            if direct is not None and name != "direct":
-                pairs = list(zip(own, direct, strict=True))
-                cells.append(spread([mine.p50 - other.p50 for mine, other in pairs]))
-                cells.append(spread([mine.p99 - other.p99 for mine, other in pairs]))
-            table.add_row(name, *cells)
+            pairs = list(zip(own, turns.get("direct", own), strict=True))
+            cells.append(spread([mine.p50 - other.p50 for mine, other in pairs]) if name != "direct" else "-")
+            cells.append(spread([mine.p99 - other.p99 for mine, other in pairs]) if name != "direct" else "-")
+            table.add_row(name, *cells, f"{max(turn.others for turn in own):.0%}")
         self._print(table)
 
     def memory(self) -> None:
@@ -130,8 +136,18 @@ class Bench:
                 measure(self._load, one)  # to warm up
             for _ in range(self._options.rounds):
                 for one in subjects:
-                    turns.setdefault(one.name, []).append(measure(self._load, one))
+                    turns.setdefault(one.name, []).append(self._undisturbed(measure, one))
         return turns
+
+    def _undisturbed(self, measure: Measure, one: Subject) -> Turn:
+        """One turn; of several that were disturbed, the one that was least."""
+        best = measure(self._load, one)
+        for _ in range(self._options.patience):
+            if best.others <= DISTURBED:
+                break
+            time.sleep(PAUSE_SECONDS)
+            best = min(best, measure(self._load, one), key=lambda turn: turn.others)
+        return best
 
     @contextmanager
     def _started(
@@ -155,7 +171,8 @@ class Bench:
     ) -> None:
         """What each subject did and what it cost, and tollbook's ratio to each."""
         over = "TLS 1.3 to the vendor" if tls else "plaintext to the vendor"
-        headings = ("", f"{unit}s/s", f"CPU us/{unit}", "core busy", f"{OURS}: {unit}s/s", f"{OURS}: by CPU", "errors")
+        ours_to = (f"{OURS}: {unit}s/s", f"{OURS}: by CPU")
+        headings = ("", f"{unit}s/s", f"CPU us/{unit}", "core busy", "others", *ours_to, "errors")
         table = Table(*headings, title=f"{title}; {over}")
         ours = turns.get(OURS)
         for name, own in turns.items():
@@ -168,7 +185,8 @@ class Bench:
                 ratios = [f"{ratio(rate)} x", f"{ratio(cost)} x"]
             busy = median(turn.cpu / turn.seconds for turn in own)
             told = ["-", "-"] if name == "direct" else [spread(costs), f"{busy:.0%}"]
-            table.add_row(name, spread(rates), *told, *ratios, str(sum(turn.errors for turn in own)))
+            others = f"{max(turn.others for turn in own):.0%}"
+            table.add_row(name, spread(rates), *told, others, *ratios, str(sum(turn.errors for turn in own)))
         self._print(table)
         if ours is not None:
             beside = median(turn.book_cpu / max(done(turn), 1) * 1e6 for turn in ours)
@@ -197,7 +215,7 @@ def ratio(values: Sequence[float]) -> str:
     return f"{median(values):.2f}" if median(values) < 10 else f"{median(values):.0f}"
 
 
-def run(subjects: Sequence[str] = subject.NAMES, seconds: int = 4, rounds: int = 3) -> None:
+def run(subjects: Sequence[str] = subject.NAMES, seconds: int = 3, rounds: int = 3, patience: int = 2) -> None:
     """Print the tables of the gateway, for the subjects named and installed."""
     console = Console(width=160)
     present: list[str] = []
@@ -212,4 +230,4 @@ def run(subjects: Sequence[str] = subject.NAMES, seconds: int = 4, rounds: int =
     subject.KEPT.mkdir(exist_ok=True)
     # Not in a temporary directory of the system, which may lie in memory: the journal must meet a disk.
     with tempfile.TemporaryDirectory(dir=subject.KEPT, prefix="run-") as directory:
-        Bench(Path(directory), Options(present, seconds, rounds), console).all()
+        Bench(Path(directory), Options(present, seconds, rounds, patience), console).all()

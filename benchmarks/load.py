@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from benchmarks import subject, wire
 from benchmarks.certificate import Certificate
 from benchmarks.machine import cores
-from benchmarks.process import BenchFault, Process, answers, cpu_seconds, resident_bytes
+from benchmarks.process import BenchFault, Process, answers, busy_seconds, cpu_seconds, resident_bytes
 from benchmarks.subject import Subject, Upstream
 
 CATCH_UP_SECONDS: Final = 180.0
@@ -23,7 +23,8 @@ _WRK: Final = shutil.which("wrk")
 
 class Turn(NamedTuple):
     """One measurement. `cpu` are processor seconds of the proxy, `book_cpu` of the processes beside it until they had
-    caught up, `caught_up` how many seconds that took after the load; latencies are in microseconds."""
+    caught up, `caught_up` how many seconds that took after the load, `others` the share of the measured core that
+    processes not of this run took; latencies are in microseconds."""
 
     requests: int
     errors: int
@@ -32,6 +33,7 @@ class Turn(NamedTuple):
     cpu: float
     book_cpu: float
     caught_up: float
+    others: float
     p50: float
     p99: float
 
@@ -76,10 +78,16 @@ class Load:
 
     def _measured(self, one: Subject, command: list[str]) -> Turn:
         recorded = one.recorded() if one.book else 0
-        proxy, book = cpu_seconds(one.proxy), cpu_seconds(one.book)
+        proxy, book, core, began = (
+            cpu_seconds(one.proxy),
+            cpu_seconds(one.book),
+            busy_seconds(cores()[0]),
+            time.monotonic(),
+        )
         with self._run(one, command) as running:
             running.wait()
             proxy = cpu_seconds(one.proxy) - proxy
+            others = (busy_seconds(cores()[0]) - core - proxy) / (time.monotonic() - began) if one.proxy else 0.0
             told = self._told(one, running)
         caught_up = _wait_recorded(one, recorded + int(told["requests"])) if one.book else 0.0
         return Turn(
@@ -90,6 +98,7 @@ class Load:
             cpu=proxy,
             book_cpu=cpu_seconds(one.book) - book,
             caught_up=caught_up,
+            others=others,
             p50=told["p50_us"],
             p99=told["p99_us"],
         )

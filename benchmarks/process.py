@@ -82,6 +82,12 @@ def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
     return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
 
 
+def busy_seconds(core: int) -> float:
+    """Time that a core has not been idle, whoever had it."""
+    times = psutil.cpu_times(percpu=True)[core]
+    return float(times.user + times.system + times.nice + times.irq + times.softirq + times.steal)
+
+
 def resident_bytes(processes: Sequence[psutil.Process]) -> int:
     """Memory of processes, each page shared by several counted in parts (PSS)."""
     return sum(process.memory_full_info().pss for process in processes)
