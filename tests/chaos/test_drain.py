@@ -12,7 +12,7 @@ from chaos_load import Kind, Load, post
 
 from tollbook.simulator import read_books
 
-STREAM = Kind("long stream", "gpt-4o-mini", "output=200 chunk_ms=60", stream=True)
+STREAM = Kind("long stream", "gpt-4o-mini", "output=200 chunk_ms=200", stream=True)
 
 
 def run_stops(directory: Path, calls: int, seed: int, pause: float) -> None:
