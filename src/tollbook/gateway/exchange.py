@@ -321,9 +321,10 @@ class Exchange:
             return
         parts, admitted = self._parts, self._admitted
         settling.rate(parts.rater, settled, self._vendor.billing, admitted.adapter.name, admitted.caller.tenant.name)
-        if settled.expected and settled.rating is not None:
-            parts.recorder.add_expected(settled.rating.currency, settled.expected)
         parts.recorder.settle(self._opening, settled.settlement, settled.rating, close)
+        if settled.expected and settled.rating is not None:
+            # After the entry: the sum stands on the lane that took it, which may be the spare by now.
+            parts.recorder.add_expected(settled.rating.currency, settled.expected)
 
     def _answer(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> None:
         connection, admitted = self._connection, self._admitted
