@@ -24,8 +24,8 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 FORBIDDEN = re.compile(
-    # Taken apart, so that this file does not name them either.
-    "|".join(("/work/", "/opt/wheels", r"py" r"pi\.org", "pythonhosted", r"registry\.npm" "js", "index-url")),
+    # Written so that this file does not name them either.
+    r"/[w]ork/|/opt/[w]heels|py[p]i\.org|python[h]osted|registry\.[n]pmjs|index-url|find-links",
     re.IGNORECASE,
 )
 """What no file of the project names: a machine it was made on, an index its packages came from."""
