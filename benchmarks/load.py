@@ -87,7 +87,8 @@ class Load:
         with self._run(one, command) as running:
             running.wait()
             proxy = cpu_seconds(one.proxy) - proxy
-            others = (busy_seconds(cores()[0]) - core - proxy) / (time.monotonic() - began) if one.proxy else 0.0
+            spent = busy_seconds(cores()[0]) - core - proxy if one.proxy else 0.0
+            others = max(0.0, spent) / (time.monotonic() - began)
             told = self._told(one, running)
         caught_up = _wait_recorded(one, recorded + int(told["requests"])) if one.book else 0.0
         return Turn(
