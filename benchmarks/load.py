@@ -129,7 +129,9 @@ class Load:
         try:
             told: dict[str, float] = json.loads(said.strip().splitlines()[-1])
         except (ValueError, IndexError):
-            raise BenchFault(f"the load generator failed on {one.name}: {said[-2000:]}") from None
+            raise BenchFault(
+                f"the load generator ended with {running.returncode} on {one.name}: {said[-2000:]}"
+            ) from None
         return told
 
     def _body(self, stream: bool) -> Path:
