@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from tollbook.providers.body import scan
+from tollbook.providers.contract import Adapter, Call
 from tollbook.providers.registry import BY_FORMAT
 
 ROUNDS = 7
@@ -68,6 +69,10 @@ def _best(call: Callable[[], object]) -> float:
     return best
 
 
+def _call(adapter: Adapter, body: bytes) -> Call:
+    return Call(adapter.routes[0], {}, b"", [], body, scan(body))
+
+
 def run() -> None:
     """Measure and print one line per operation."""
     compact = json.dumps(REQUEST, separators=(",", ":")).encode()
@@ -75,10 +80,9 @@ def run() -> None:
     streamed = json.dumps(REQUEST | {"stream": True}, separators=(",", ":")).encode()
     answer = json.dumps(OPENAI_ANSWER, separators=(",", ":")).encode()
     openai, anthropic = BY_FORMAT["openai"][0], BY_FORMAT["anthropic"][0]
-    values, spans = scan(compact)
-    stream_values, stream_spans = scan(streamed)
-    prepared = openai.prepare(stream_values, stream_spans, streamed, "gpt-4o")
-    plain, hiding = openai.stream(openai.prepare(values, spans, compact, "gpt-4o")), openai.stream(prepared)
+    asked, asked_streamed = _call(openai, compact), _call(openai, streamed)
+    prepared = openai.prepare(asked_streamed, "gpt-4o")
+    plain, hiding = openai.stream(openai.prepare(asked, "gpt-4o")), openai.stream(prepared)
     messages = anthropic.stream(prepared)
     plain.feed(OPENAI_CHUNK)
     two, half = OPENAI_CHUNK * 2, len(OPENAI_CHUNK) // 2
@@ -88,10 +92,10 @@ def run() -> None:
     lines: list[tuple[str, Callable[[], object]]] = [
         (f"scan, compact, {len(compact)} bytes", lambda: scan(compact)),
         (f"scan, spaced, {len(spaced)} bytes", lambda: scan(spaced)),
-        ("prepare, same model", lambda: openai.prepare(values, spans, compact, "gpt-4o-mini")),
-        ("prepare, other model", lambda: openai.prepare(values, spans, compact, "gpt-4o")),
-        ("prepare, stream", lambda: openai.prepare(stream_values, stream_spans, streamed, "gpt-4o")),
-        (f"read, {len(answer)} bytes", lambda: openai.read(200, answer)),
+        ("prepare, same model", lambda: openai.prepare(asked, "gpt-4o-mini")),
+        ("prepare, other model", lambda: openai.prepare(asked, "gpt-4o")),
+        ("prepare, stream", lambda: openai.prepare(asked_streamed, "gpt-4o")),
+        (f"read, {len(answer)} bytes", lambda: openai.read(200, [], answer)),
         (f"feed, openai, {len(OPENAI_CHUNK)} bytes", lambda: plain.feed(OPENAI_CHUNK)),
         ("feed, openai, hiding", lambda: hiding.feed(OPENAI_CHUNK)),
         ("feed, openai, two events at once", lambda: plain.feed(two)),

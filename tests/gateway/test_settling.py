@@ -20,7 +20,7 @@ from tollbook.journal.entry import Attempt, Request
 from tollbook.pricing.book import base_book
 from tollbook.pricing.rate import Rater
 from tollbook.providers.body import scan
-from tollbook.providers.contract import Prepared
+from tollbook.providers.contract import Call, Prepared
 from tollbook.providers.registry import ADAPTERS
 
 SETTINGS = config.parse(CONFIG.format(vendor="http://127.0.0.1:9", gateway="", secret=SECRET))
@@ -36,7 +36,7 @@ def admitted(body: bytes = BODY) -> Admitted:
     facts = Request(id="01900000-0000-7000-8000-000000000001", tenant="acme", key="k", endpoint="openai.chat")
     return Admitted(
         facts, msgspec.json.encode(facts), callers(SETTINGS)["key-acme"], Dimensions(), ADAPTERS[0],
-        SETTINGS.models["smart"], body, scan(body), [], 0, True,
+        SETTINGS.models["smart"], Call(ADAPTERS[0].routes[0], {}, b"", [], body, scan(body)), 0, True,
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def settled(
     call.status, call.headers = status, headers or []
     reader = None
     if stream is not None:
-        reader = ADAPTERS[0].stream(Prepared(body=b""))
+        reader = ADAPTERS[0].stream(Prepared(path="", body=b""))
         for piece in stream:
             reader.feed(piece)
         reader.flush()

@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from tollbook.providers.contract import Adapter, Prepared, Reading
+from tollbook.providers.contract import Adapter, Call, Prepared, Reading
 from tollbook.providers.registry import BY_FORMAT
 
 WIRE = pathlib.Path(__file__).parent.parent / "wire"
@@ -25,9 +25,14 @@ def body_of(name: str) -> bytes:
     return (WIRE / name).read_bytes()
 
 
+def call_of(adapter: Adapter, body: bytes, query: bytes = b"", route: int = 0, **names: str) -> Call:
+    """A client's request to an adapter, by one of its routes."""
+    return Call(adapter.routes[route], names, query, [], body, adapter.scan([], body))
+
+
 def read_pieces(adapter: Adapter, pieces: list[bytes], hides: bool = False) -> tuple[Reading, bytes]:
     """The reading of a stream that came in some pieces, and what its client got."""
-    reader = adapter.stream(Prepared(body=b"", hides_usage=hides))
+    reader = adapter.stream(Prepared(path="", body=b"", hides_usage=hides))
     passed = b"".join(map(reader.feed, pieces)) + reader.flush()
     return reader.reading(), passed
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_wire import ANTHROPIC, OPENAI, body_of, read_pieces
+from recorded_wire import ANTHROPIC, OPENAI, body_of, call_of, read_pieces
 
-from tollbook.providers.body import scan
 from tollbook.providers.contract import Adapter, Estimate, Reading
 from tollbook.providers.text import measure_text
 
@@ -17,7 +16,7 @@ PLAIN = {"model": "m", "messages": [{"role": "user", "content": "When did the ro
 
 def estimate(adapter: Adapter, request: dict[str, Any], reading: Reading) -> Estimate:
     body = json.dumps(request, ensure_ascii=False).encode()
-    return adapter.estimate(body, scan(body).values, reading)
+    return adapter.estimate(call_of(adapter, body), reading)
 
 
 def test_input_is_estimated_from_text_and_bound_by_bytes() -> None:

@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_wire import ANTHROPIC, OPENAI
+from recorded_wire import ANTHROPIC, OPENAI, call_of
 
 from tollbook.core.faults import BadInput
-from tollbook.providers.body import AmbiguousBody, BillingFieldRefused, scan
+from tollbook.providers.body import AmbiguousBody, BillingFieldRefused
 from tollbook.providers.contract import Adapter, Prepared
 
 
 def prepare(adapter: Adapter, body: bytes, model: str = "m") -> Prepared:
-    members = scan(body)
-    return adapter.prepare(members.values, members.spans, body, model)
+    return adapter.prepare(call_of(adapter, body), model)
 
 
 @pytest.mark.parametrize("adapter", [OPENAI, ANTHROPIC])
@@ -108,7 +107,7 @@ def test_stream_options_that_two_decoders_may_read_differently_are_refused() -> 
 def test_anthropic_streams_need_no_asking() -> None:
     """Anthropic reports its usage in every stream; nothing is added and nothing hidden."""
     body = b'{"model":"m","stream":true}'
-    assert prepare(ANTHROPIC, body) == Prepared(body=body, hides_usage=False)
+    assert prepare(ANTHROPIC, body) == Prepared(path="/v1/messages", body=body, streams=True)
 
 
 def test_who_is_billed_is_not_for_the_client_to_say() -> None:

@@ -11,7 +11,7 @@ import msgspec
 import openai.types.chat
 import pydantic
 import pytest
-from recorded_wire import BUFFERED, EXPECTED, STREAMS, WIRE, adapter_of, body_of, read_pieces
+from recorded_wire import BUFFERED, EXPECTED, STREAMS, WIRE, adapter_of, body_of, call_of, read_pieces
 
 from tollbook.core.usage import CLASSES, tokens_input, tokens_output
 from tollbook.providers.contract import FLAGS, Reading
@@ -38,7 +38,7 @@ def expected(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", BUFFERED)
 def test_buffered_answers_are_read_as_recorded(name: str) -> None:
     """Usage, basis, model, id, tier, region, completeness, error and flags of each buffered answer are exact."""
-    assert told(adapter_of(name).read(status_of(name), body_of(name))) == expected(name)
+    assert told(adapter_of(name).read(status_of(name), [], body_of(name))) == expected(name)
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -55,7 +55,7 @@ def test_streams_are_read_as_recorded(name: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_terminal_events_are_seen(name: str) -> None:
     """A reader is terminal exactly when the vendor's terminal event came."""
-    reader = adapter_of(name).stream(adapter_of(name).prepare({"model": b'"m"'}, {"model": (0, 0)}, b"", "m"))
+    reader = adapter_of(name).stream(adapter_of(name).prepare(call_of(adapter_of(name), b'{"model":"m"}'), "m"))
     reader.feed(body_of(name))
     reader.flush()
     text = body_of(name).decode()
@@ -79,7 +79,7 @@ def test_words_of_a_reading_are_known(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in BUFFERED if "error_" not in name])
 def test_the_raw_usage_is_kept_as_it_came(name: str) -> None:
     """The vendor's usage object is kept on one line, and says what it said; without one nothing is kept."""
-    reading = adapter_of(name).read(200, body_of(name))
+    reading = adapter_of(name).read(200, [], body_of(name))
     try:
         usage = json.loads(body_of(name)).get("usage")
     except ValueError:
@@ -91,7 +91,7 @@ def test_the_raw_usage_is_kept_as_it_came(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in BUFFERED if "openai/" in name and "error" not in name])
 def test_openai_classes_recompose_to_the_total(name: str) -> None:
     """The classes add up to the vendor's total, or the reading says that they do not (L36, X4)."""
-    reading = adapter_of(name).read(200, body_of(name))
+    reading = adapter_of(name).read(200, [], body_of(name))
     if reading.basis == "provider_reported" and "inconsistent_usage" not in reading.flags:
         assert reading.usage is not None
         total = tokens_input(reading.usage) + tokens_output(reading.usage)
@@ -104,7 +104,7 @@ def test_streamed_and_buffered_are_metered_alike() -> None:
     readings = [
         read_pieces(adapter_of(name), [body_of(name)])[0]
         if name.endswith(".sse")
-        else adapter_of(name).read(200, body_of(name))
+        else adapter_of(name).read(200, [], body_of(name))
         for name in names
     ]
     first, *others = [(one.usage, one.basis, one.model_served, one.tier, one.response_id) for one in readings]

@@ -91,7 +91,7 @@ def test_random_bytes_never_raise(data: bytes) -> None:
     for adapter in (OPENAI, ANTHROPIC):
         assert read_pieces(adapter, [data])[1] == data
         for status in (200, 500):
-            adapter.read(status, data)
+            adapter.read(status, [], data)
 
 
 JSON_VALUES = st.recursive(
@@ -128,11 +128,11 @@ def test_odd_shapes_never_raise(value: object) -> None:
     """Valid JSON of any shape, streamed or buffered, is read without an exception, and says what it is worth."""
     body = json.dumps(value).encode()
     for adapter in (OPENAI, ANTHROPIC):
-        for reading in (adapter.read(200, body), read_pieces(adapter, [b"data: " + body + b"\n\n"])[0]):
+        for reading in (adapter.read(200, [], body), read_pieces(adapter, [b"data: " + body + b"\n\n"])[0]):
             assert (reading.basis == "provider_reported") == (reading.usage is not None)
             assert reading.usage is None or reading.partial is None
             assert all(quantity >= 0 for quantity in (reading.usage or reading.partial or {}).values())
-        assert adapter.read(503, body).error
+        assert adapter.read(503, [], body).error
 
 
 @pytest.mark.parametrize("depth", [50, 400, 900, 960, 980, 990, 1000, 5000])
@@ -144,14 +144,14 @@ def test_deep_nesting_never_raises(depth: int) -> None:
     delta = b'data: {"choices":[{"delta":{"content":' + deep + b"}}]}\n\n"
     for adapter in (OPENAI, ANTHROPIC):
         read_pieces(adapter, [start, start, chunk, delta, DONE])
-        adapter.read(200, chunk[6:-2])
-        adapter.read(400, deep)
+        adapter.read(200, [], chunk[6:-2])
+        adapter.read(400, [], deep)
 
 
 def test_quiet_chunks_pass_as_the_same_object() -> None:
     """Nothing is copied where nothing is hidden."""
     for hides in (False, True):
-        reader = OPENAI.stream(Prepared(body=b"", hides_usage=hides))
+        reader = OPENAI.stream(Prepared(path="", body=b"", hides_usage=hides))
         assert reader.feed(CHUNK) is CHUNK
         two = CHUNK + CHUNK
         assert reader.feed(two) is two
@@ -159,9 +159,9 @@ def test_quiet_chunks_pass_as_the_same_object() -> None:
 
 def test_only_what_may_have_to_be_hidden_is_held_back() -> None:
     """A cut event passes at once, unless a usage may have to be hidden; then it waits for its end."""
-    at_once = OPENAI.stream(Prepared(body=b""))
+    at_once = OPENAI.stream(Prepared(path="", body=b""))
     assert at_once.feed(CHUNK[:20]) == CHUNK[:20]
-    waiting = OPENAI.stream(Prepared(body=b"", hides_usage=True))
+    waiting = OPENAI.stream(Prepared(path="", body=b"", hides_usage=True))
     assert waiting.feed(CHUNK + FINISH[:20]) == CHUNK
     assert waiting.feed(FINISH[20:]) == FINISH
 

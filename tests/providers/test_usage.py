@@ -171,14 +171,14 @@ def test_merging_leaves_its_inputs_alone(one: dict[str, Any], two: dict[str, Any
 def test_a_usage_object_that_is_too_long_is_priced_but_not_kept() -> None:
     """More than 8 KiB of usage object is not kept, and said so."""
     usage = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6, "x": "y" * 9000}
-    reading = OPENAI.read(200, as_raw({"model": "m", "usage": usage}))
+    reading = OPENAI.read(200, [], as_raw({"model": "m", "usage": usage}))
     assert (reading.raw, reading.flags, reading.usage) == (None, ["raw_too_long"], {"input": 5, "output": 1})
 
 
 def test_a_raw_usage_is_always_one_line_of_utf8() -> None:
     """The raw object goes into a line of the journal: no line ends, no stray bytes, whatever the vendor sent."""
     body = b'{"usage":{"prompt_tokens":5,\r\n"completion_tokens":1,"note":"\xff\xc3\xbc"}}'
-    raw = OPENAI.read(200, body).raw
+    raw = OPENAI.read(200, [], body).raw
     assert raw is not None and b"\n" not in raw and b"\r" not in raw
     assert json.loads(raw.decode())["completion_tokens"] == 1
 
@@ -194,7 +194,7 @@ def test_the_answer_decides_the_tier() -> None:
 @pytest.mark.parametrize("absurd", ["x" * 300, "", 7, None, ["m"]])
 def test_names_that_are_none_are_unknown(absurd: object) -> None:
     """A model or id that is no name is unknown, not text of a megabyte in the journal."""
-    reading = OPENAI.read(200, as_raw({"model": absurd, "id": absurd, "service_tier": absurd}))
+    reading = OPENAI.read(200, [], as_raw({"model": absurd, "id": absurd, "service_tier": absurd}))
     assert (reading.model_served, reading.response_id, reading.tier) == (None, None, None)
 
 
@@ -202,4 +202,4 @@ def test_prediction_tokens_are_inside_the_completion() -> None:
     """Rejected prediction tokens are billed inside the completion and never counted again."""
     details = {"accepted_prediction_tokens": 3, "rejected_prediction_tokens": 9, "reasoning_tokens": 0}
     report = {"prompt_tokens": 5, "completion_tokens": 20, "total_tokens": 25, "completion_tokens_details": details}
-    assert usage_of(OPENAI.read(200, as_raw({"usage": report}))) == {"input": 5, "output": 20}
+    assert usage_of(OPENAI.read(200, [], as_raw({"usage": report}))) == {"input": 5, "output": 20}

@@ -85,8 +85,7 @@ class Exchange:
         if key is None:
             raise Refusal(503, "no_vendor_key", f"no key of vendor {vendor.name!r} serves this tenant")
         try:
-            values, spans = admitted.members
-            prepared = admitted.adapter.prepare(values, spans, admitted.body, target.model)
+            prepared = admitted.adapter.prepare(admitted.call, target.model)
         except BadInput as fault:
             raise Refusal(400, fault.code, str(fault)) from fault
         number = len(self._tried) + 1
@@ -115,7 +114,7 @@ class Exchange:
     ) -> None:
         parts, admitted = self._parts, self._admitted
         pool, address = parts.pools[vendor.name]
-        data = outgoing(admitted, address, parts.secrets[vendor.name, key.name], prepared.body, number)
+        data = outgoing(admitted, address, parts.secrets[vendor.name, key.name], prepared, number)
         call = UpstreamCall(self, data, parts.settings.gateway.timeouts, parts.clock)
         self._call = call
         parts.calls.add(call)
@@ -399,7 +398,7 @@ def _attempt(
         project=key.project,
         workspace=key.workspace,
         account=key.account,
-        tier_asked=_tier(admitted.members.values.get("service_tier")),
+        tier_asked=_tier(admitted.call.members.values.get("service_tier")),
     )
 
 

@@ -124,7 +124,7 @@ class Idempotency:
         facts = admitted.facts
         scope = facts.idempotency_key
         assert scope is not None
-        body = self._digest(facts.tenant, admitted.body.decode())
+        body = self._digest(facts.tenant, admitted.call.body.decode("latin-1"))
         try:
             claim = await asyncio.get_running_loop().run_in_executor(
                 self._thread, self._claims.claim, scope, body, facts.id, self._lane, admitted.arrived

@@ -3,19 +3,20 @@
 from tollbook.core.identity import attempt_id, span_id_of, trace_id_of
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.upstream import VendorAddress
+from tollbook.providers.contract import Prepared
 
 
-def outgoing(admitted: Admitted, address: VendorAddress, secret: str, body: bytes, number: int) -> bytes:
+def outgoing(admitted: Admitted, address: VendorAddress, secret: str, prepared: Prepared, number: int) -> bytes:
     """One whole upstream request (HTTP/1.1)."""
     adapter, request_id = admitted.adapter, admitted.facts.id
     parts = [
-        f"POST {address.path}{adapter.upstream_path} HTTP/1.1\r\nhost: {address.authority}\r\n"
-        f"content-length: {len(body)}\r\naccept-encoding: identity\r\n"
+        f"POST {address.path}{prepared.path} HTTP/1.1\r\nhost: {address.authority}\r\n"
+        f"content-length: {len(prepared.body)}\r\naccept-encoding: identity\r\n"
         f"x-tollbook-request-id: {request_id}\r\nx-tollbook-attempt-id: {attempt_id(request_id, number)}\r\n"
         f"traceparent: {traceparent(admitted, number)}\r\n".encode("latin-1")
     ]
     allowed = adapter.request_headers
-    for name, value in admitted.headers:
+    for name, value in admitted.call.headers:
         if name in allowed:
             parts += (name, b": ", value, b"\r\n")
     for name, value in adapter.credentials(secret):
@@ -25,7 +26,7 @@ def outgoing(admitted: Admitted, address: VendorAddress, secret: str, body: byte
         parts.append(f"tracestate: {dimensions.tracestate}\r\n".encode("latin-1"))
     if dimensions.baggage is not None:
         parts.append(f"baggage: {dimensions.baggage}\r\n".encode("latin-1"))
-    parts += (b"\r\n", body)
+    parts += (b"\r\n", prepared.body)
     return b"".join(parts)
 
 

@@ -5,12 +5,11 @@ from msgspec import Struct
 from tollbook.core.settings import Model
 from tollbook.gateway.admission import Caller, Dimensions
 from tollbook.journal.entry import Request
-from tollbook.providers.body import Members
-from tollbook.providers.contract import Adapter
+from tollbook.providers.contract import Adapter, Call
 
 
 class Admitted(Struct, frozen=True):
-    """`facts` is what the journal says of it, `encoded` the same as JSON; `members` the scanned body."""
+    """`facts` is what the journal says of it, `encoded` the same as JSON; `call` what its adapter sees."""
 
     facts: Request
     encoded: bytes
@@ -18,8 +17,6 @@ class Admitted(Struct, frozen=True):
     dimensions: Dimensions
     adapter: Adapter
     model: Model
-    body: bytes
-    members: Members
-    headers: list[tuple[bytes, bytes]]
+    call: Call
     arrived: int
     keep_alive: bool

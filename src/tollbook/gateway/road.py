@@ -19,10 +19,10 @@ from tollbook.gateway.message import ClientRequest, Headers, head
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
+from tollbook.gateway.routes import Match, Routes
 from tollbook.gateway.upstream import Pool
 from tollbook.journal.entry import Close, Request
-from tollbook.providers.body import Members, scan, text_member
-from tollbook.providers.contract import Adapter
+from tollbook.providers.contract import Adapter, Call
 
 MODEL_LIMIT: Final = 128
 OWN: Final = b"/tollbook/v1/"
@@ -38,7 +38,8 @@ class Road:
     ) -> None:
         self._parts: Final = parts
         self._admission: Final = admission
-        self._adapters: Final = {adapter.path.encode(): adapter for adapter in adapters}
+        self._routes: Final = Routes(adapters)
+        self._adapters: Final = adapters
         self._any_adapter: Final = adapters[0]
         self._desk: Final = desk
         self._idempotency: Final = idempotency
@@ -47,9 +48,9 @@ class Road:
         self.refused_unknown = 0
 
     def handle(self, connection: ClientConnection, request: ClientRequest) -> Exchange | None:
-        adapter = self._adapters.get(request.path)
-        if adapter is not None:
-            return self._vendor_route(connection, request, adapter)
+        match = self._routes.find(request.method, request.path)
+        if match is not None:
+            return self._vendor_route(connection, request, match)
         if request.path.startswith(b"/health/"):
             self._health(connection, request)
             return None
@@ -68,10 +69,11 @@ class Road:
 
     # --- vendor formats
 
-    def _vendor_route(self, connection: ClientConnection, request: ClientRequest, adapter: Adapter) -> Exchange | None:
+    def _vendor_route(self, connection: ClientConnection, request: ClientRequest, match: Match) -> Exchange | None:
+        adapter = match.adapter
         try:
-            if request.method != b"POST":
-                raise Refusal(405, "method_not_allowed", "this route takes POST")
+            if request.method != match.route.method.encode():
+                raise Refusal(405, "method_not_allowed", f"this route takes {match.route.method}")
             if self._parts.stopping:
                 raise Refusal(503, "shutting_down", "this gateway is being stopped; try again")
             caller = self._admission.caller(request)
@@ -83,7 +85,7 @@ class Road:
         arrived = self._parts.clock()
         request_id = new_request_id(arrived)
         try:
-            admitted = self._admit(caller, request, adapter, request_id, arrived)
+            admitted = self._admit(caller, request, match, request_id, arrived)
         except Refusal as fault:
             self._record_refusal(caller, adapter, request_id, arrived, fault)
             self._refuse(connection, request, adapter, fault, request_id)
@@ -120,29 +122,27 @@ class Road:
         connection.write(answer.refusal(admitted, fault, []))
         connection.done(admitted.keep_alive)
 
-    def _admit(
-        self, caller: Caller, request: ClientRequest, adapter: Adapter, request_id: str, arrived: int
-    ) -> Admitted:
+    def _admit(self, caller: Caller, request: ClientRequest, match: Match, request_id: str, arrived: int) -> Admitted:
+        adapter = match.adapter
         dimensions = self._admission.dimensions(caller, request)
-        members = _scanned(request)
-        model = self._model(caller, adapter, members)
-        facts = _facts(caller, dimensions, adapter, request_id, model, members)
+        call = _call(request, match)
+        model = self._model(caller, adapter, call)
+        facts = _facts(caller, dimensions, adapter, request_id, model, call)
         key = request.header(b"idempotency-key")
         if key is not None:
-            scope = self._idempotency.key(facts.tenant, facts.workload, key, adapter.path)
+            scope = self._idempotency.key(facts.tenant, facts.workload, key, request.path.decode("latin-1"))
             facts = msgspec.structs.replace(facts, idempotency_key=scope)
         return Admitted(
-            facts, _encode(facts), caller, dimensions, adapter, model, request.body, members, request.headers, arrived,
-            request.keep_alive,
+            facts, _encode(facts), caller, dimensions, adapter, model, call, arrived, request.keep_alive,
         )  # fmt: skip
 
-    def _model(self, caller: Caller, adapter: Adapter, members: Members) -> Model:
+    def _model(self, caller: Caller, adapter: Adapter, call: Call) -> Model:
         """The model asked for. Raises Refusal when it is not configured, of another format, or not allowed."""
         settings = self._parts.settings
-        name = _model_name(members)
+        name = _model_name(adapter, call)
         model = settings.models.get(name)
         if model is None or settings.vendors[model.targets[0].vendor].format != adapter.format:
-            raise Refusal(404, "model_unknown", f"no model {name[:MODEL_LIMIT]!r} is configured for {adapter.path}")
+            raise Refusal(404, "model_unknown", f"no model {name[:MODEL_LIMIT]!r} is configured for {call.route.path}")
         if caller.tenant.models and model.name not in caller.tenant.models:
             raise Refusal(403, "model_not_allowed", f"this key may not use model {model.name!r}")
         return model
@@ -197,7 +197,7 @@ class Road:
     def _speaking(self, request: ClientRequest) -> Adapter:
         """The format a client most likely speaks, for errors on routes that belong to none."""
         name = "anthropic" if request.header(b"anthropic-version") is not None else "openai"
-        return next((one for one in self._adapters.values() if one.format == name), self._any_adapter)
+        return next((one for one in self._adapters if one.format == name), self._any_adapter)
 
     def _refuse(
         self,
@@ -220,25 +220,27 @@ def _reply(connection: ClientConnection, request: ClientRequest, data: bytes) ->
     connection.done(request.keep_alive)
 
 
-def _scanned(request: ClientRequest) -> Members:
+def _call(request: ClientRequest, match: Match) -> Call:
+    """What the adapter sees. Raises Refusal when the body cannot be read in one way only."""
     encoding = request.header(b"content-encoding")
     if encoding is not None and encoding.lower() != b"identity":
         raise Refusal(400, "unsupported_encoding", "the body is compressed; send it as it is")
     try:
-        return scan(request.body)
+        members = match.adapter.scan(request.headers, request.body)
     except BadInput as fault:
         raise Refusal(400, fault.code, str(fault)) from fault
+    return Call(match.route, match.names, request.query, request.headers, request.body, members)
 
 
-def _model_name(members: Members) -> str:
+def _model_name(adapter: Adapter, call: Call) -> str:
     try:
-        return text_member(members.values, "model")
+        return adapter.model(call) or ""
     except BadInput as fault:
         raise Refusal(400, fault.code, str(fault)) from fault
 
 
 def _facts(
-    caller: Caller, dimensions: Dimensions, adapter: Adapter, request_id: str, model: Model, members: Members
+    caller: Caller, dimensions: Dimensions, adapter: Adapter, request_id: str, model: Model, call: Call
 ) -> Request:
     return Request(
         id=request_id,
@@ -248,7 +250,7 @@ def _facts(
         model_asked=model.name,
         policy=f"{model.name}@{model.version}",
         workload=dimensions.workload,
-        stream=members.values.get("stream") == b"true",
+        stream=adapter.streamed(call),
         user=dimensions.user,
         template=dimensions.template,
         tags=dimensions.tags,

@@ -152,7 +152,7 @@ def _reading(facts: Facts) -> Reading:
         return facts.reader.reading()
     if facts.call.status is None:
         return Reading(complete=False)
-    reading = facts.admitted.adapter.read(facts.call.status, facts.body)
+    reading = facts.admitted.adapter.read(facts.call.status, facts.call.headers, facts.body)
     if facts.ending.lost is not None:
         reading.complete = False
     return reading
@@ -184,7 +184,7 @@ def _usage(facts: Facts, reading: Reading, outcome: str) -> tuple[Usage | None, 
         # The vendor turned the request away: that it bills nothing is a rule, not a report.
         return None, "computed", None, None
     admitted = facts.admitted
-    estimate = admitted.adapter.estimate(admitted.body, admitted.members.values, reading)
+    estimate = admitted.adapter.estimate(admitted.call, reading)
     return estimate.usage, "estimated", estimate.method, estimate.bound
 
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from tollbook.providers.adapter import JsonAdapter
 from tollbook.providers.answer import error_word, keep_raw, put_usage, read_error, word
 from tollbook.providers.anthropic_usage import decompose, merge
-from tollbook.providers.body import UNREADABLE, BillingFieldRefused, present, read_value, replace_model, splice
-from tollbook.providers.contract import Estimate, Prepared, Reading
+from tollbook.providers.body import UNREADABLE, present, read_value
+from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Reading, Route
 from tollbook.providers.estimate import Prompt, estimate_usage, output_limit
 from tollbook.providers.reader import EventReader
 from tollbook.providers.text import text_bytes
@@ -178,13 +179,12 @@ class MessageReader(EventReader):
             self._report = merge(self._report or {}, report)
 
 
-class AnthropicMessages:
+class AnthropicMessages(JsonAdapter):
     """The adapter of Anthropic Messages."""
 
     endpoint: str = "anthropic.messages"
     name: str = "anthropic.messages/1"
-    path: str = "/v1/messages"
-    upstream_path: str = "/v1/messages"
+    routes: tuple[Route, ...] = (Route("POST", "/v1/messages", "/v1/messages"),)
     format: str = "anthropic"
     model_fields: frozenset[str] = frozenset(
         {
@@ -203,29 +203,22 @@ class AnthropicMessages:
         }
     )
     billing_fields: frozenset[str] = frozenset({"billing_policy"})
-    object_fields: tuple[str, ...] = (
-        "container",
-        "container.id",
-        "container.skills.skill_id",
-        "messages.content.file_id",
-        "messages.content.source.file_id",
-        "thread.previous_message_id",
-    )
+    object_fields: dict[str, str] = {  # noqa: RUF012  a table of the class, never changed
+        "container": "container",
+        "container.id": "container",
+        "container.skills.skill_id": "skill",
+        "messages.content.file_id": "file",
+        "messages.content.source.file_id": "file",
+        "thread.previous_message_id": "response",
+    }
     # Never anthropic-user-profile-id: it bills another organisation.
     request_headers: frozenset[bytes] = frozenset(
         {b"accept", b"anthropic-beta", b"anthropic-version", b"content-type", b"user-agent"}
     )
+    query_fields: frozenset[str] = frozenset({"beta"})
     vendor_request_id_headers: tuple[bytes, ...] = (b"request-id",)
 
-    def prepare(
-        self, members: dict[str, bytes], spans: dict[str, tuple[int, int]], body: bytes, model: str
-    ) -> Prepared:
-        """The body for one target. See `Adapter.prepare`."""
-        for name in self.billing_fields & members.keys():
-            raise BillingFieldRefused(f'member "{name}" selects who is billed; only the gateway\'s configuration does')
-        return Prepared(body=splice(body, replace_model(members, spans, model)))
-
-    def read(self, status: int, body: bytes) -> Reading:
+    def read(self, status: int, headers: Headers, body: bytes) -> Reading:
         """Read a buffered answer. One that cannot be decoded counts as text, all of it."""
         if status >= 400:
             return Reading(error=read_error(status, body))
@@ -250,8 +243,9 @@ class AnthropicMessages:
         """A reader for one streamed answer."""
         return MessageReader()
 
-    def estimate(self, body: bytes, members: dict[str, bytes], reading: Reading) -> Estimate:
+    def estimate(self, call: Call, reading: Reading) -> Estimate:
         """A usage for an answer whose usage never came. See `estimate_usage`."""
+        members = call.members.values
         prompt = Prompt(
             conversation=present(members, ("messages", "system")),
             schemas=present(members, ("tools",)),
@@ -268,7 +262,7 @@ class AnthropicMessages:
         }
         return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
 
-    def credentials(self, secret: str) -> list[tuple[bytes, bytes]]:
+    def credentials(self, secret: str) -> Headers:
         """The headers that carry a vendor secret."""
         return [(b"x-api-key", secret.encode())]
 

@@ -4,11 +4,45 @@ An adapter is pure: bytes in, facts out. It never raises on what a vendor sends;
 (`basis="unreported"`, flags).
 """
 
-from typing import Final, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from tollbook.core.usage import Usage
+from tollbook.providers.body import Members
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+"""Header fields in order; names in lower case."""
+
+
+class VendorObject(NamedTuple):
+    """Something a vendor keeps and names by an id: it belongs to the tenant that made it. `kind` is a word of KINDS."""
+
+    kind: str
+    id: str
+
+
+KINDS: Final = (
+    "response",
+    "file",
+    "batch",
+    "container",
+    "conversation",
+    "vector_store",
+    "cache",
+    "upload",
+    "completion",
+    "skill",
+    "prompt",
+)
+"""What vendors keep for us, by kind."""
+
+
+class Share(NamedTuple):
+    """Usage inside one answer that another model did and that has that model's price (advisors, fallbacks)."""
+
+    model: str
+    usage: Usage
 
 
 class Reading(Struct, kw_only=True):
@@ -21,7 +55,9 @@ class Reading(Struct, kw_only=True):
     FLAGS. `complete` is False for an answer that ended without its terminal event or that carries an error; a usage can
     be final all the same. `error` is the type and code of a vendor's error (never its message). `output_text` is the
     number of UTF-8 bytes of answer text that were seen and `output_deltas` in how many pieces they came, for estimates;
-    0 where the usage was reported.
+    0 where the usage was reported. `shares` is what of the answer is priced at another model's price; it is not in
+    `usage`. `vendor_cost` is the vendor's own figure of what the answer cost, in US dollars, as decimal text: it
+    stands beside ours and is never charged by. `made` are the vendor objects that the answer created.
     """
 
     usage: Usage | None = None
@@ -38,6 +74,9 @@ class Reading(Struct, kw_only=True):
     flags: list[str] = []
     output_text: int = 0
     output_deltas: int = 0
+    shares: list[Share] = []
+    vendor_cost: str | None = None
+    made: list[VendorObject] = []
 
 
 FLAGS: Final = {
@@ -91,44 +130,97 @@ class StreamReader(Protocol):
         ...
 
 
-class Prepared(Struct, kw_only=True):
-    """A request body as it goes to the vendor, and what of it concerns us."""
+class Route(NamedTuple):
+    """One path that clients call. `{name}` in it stands for what is not empty and has no `/`.
 
+    `upstream` is what is added to a vendor's `base_url`, with the same names; `{model}` becomes the target's model.
+    """
+
+    method: str
+    path: str
+    upstream: str
+
+
+class Call(Struct, frozen=True):
+    """A client's request as its adapter sees it.
+
+    `names` are the parts of the path that the route names, decoded; `query` is as it came;
+    `members` is what `Adapter.scan` found in `body`.
+    """
+
+    route: Route
+    names: dict[str, str]
+    query: bytes
+    headers: Headers
+    body: bytes
+    members: Members
+
+
+class Prepared(Struct, kw_only=True):
+    """A request as it goes to the vendor, and what of it concerns us. `path` includes the query, if there is one."""
+
+    path: str
     body: bytes
     hides_usage: bool = False
+    streams: bool = False
+
+
+Purpose: TypeAlias = Literal["metered", "object", "list", "free"]
+"""What an operation is for: work that the vendor bills by usage; one vendor object (fetched, cancelled, deleted,
+uploaded), which costs nothing; a list of vendor objects, which is answered from our own record; anything else that is
+free (counting tokens)."""
 
 
 class Adapter(Protocol):
-    """One wire format. `endpoint` is its word in the vocabulary, `name` goes into ratings (`openai.chat/1`)."""
+    """One operation of one wire format. `endpoint` is its word in the vocabulary, `name` goes into ratings
+    (`openai.chat/1`)."""
 
     endpoint: str
     name: str
-    path: str
-    """Where clients find it: the path below the gateway's root."""
-    upstream_path: str
-    """What is added to a vendor's `base_url`, which for OpenAI's format ends in `/v1` already."""
+    routes: tuple[Route, ...]
+    """Where clients find it: paths below the gateway's root."""
     format: str
+    purpose: Purpose
     model_fields: frozenset[str]
-    """Top-level members that decide model or price, beside `model` itself."""
+    """Top-level members that decide model or price, beside the model itself."""
     billing_fields: frozenset[str]
     """Top-level members that select who is billed; `prepare` refuses a body that has one."""
-    object_fields: tuple[str, ...]
-    """Members that name something the vendor keeps (a file, a container), as dotted paths; lists are passed through."""
+    object_fields: dict[str, str]
+    """Members that name something the vendor keeps, as dotted paths, and its kind; lists are passed through. A path
+    that begins with `/` is a name in the route."""
     request_headers: frozenset[bytes]
     """Lower-case names of client headers that are passed to the vendor; all others are dropped."""
+    query_fields: frozenset[str]
+    """Names of query parameters that are passed to the vendor; all others are dropped."""
     vendor_request_id_headers: tuple[bytes, ...]
+    signs: bool
+    """Whether the vendor wants a signature over the whole request (`sign`) in place of `credentials`."""
 
-    def prepare(
-        self, members: dict[str, bytes], spans: dict[str, tuple[int, int]], body: bytes, model: str
-    ) -> Prepared:
-        """The body for one target: `model` replaced where it differs, usage asked for where a stream needs it.
+    def scan(self, headers: Headers, body: bytes) -> Members:
+        """The members of a request's body. Raises BadInput (AmbiguousBody) when it cannot be read in one way only."""
+        ...
 
-        `members` are the raw values of the top-level members, `spans` where each value lies in `body`. Nothing else
-        changes, byte for byte. Raises BadInput (AmbiguousBody, BillingFieldRefused) when the body cannot be judged.
+    def model(self, call: Call) -> str | None:
+        """The model asked for; None where the operation has none. Raises BadInput when it is missing."""
+        ...
+
+    def streamed(self, call: Call) -> bool:
+        """Whether the client asks for a stream."""
+        ...
+
+    def objects(self, call: Call) -> list[VendorObject]:
+        """The vendor objects that a request names."""
+        ...
+
+    def prepare(self, call: Call, model: str) -> Prepared:
+        """The request for one target: `model` replaced where it differs, usage asked for where a stream needs it.
+
+        Nothing else changes, byte for byte. Raises BadInput (AmbiguousBody, BillingFieldRefused) when the body cannot
+        be judged.
         """
         ...
 
-    def read(self, status: int, body: bytes) -> Reading:
+    def read(self, status: int, headers: Headers, body: bytes) -> Reading:
         """Read a buffered answer."""
         ...
 
@@ -136,7 +228,7 @@ class Adapter(Protocol):
         """A reader for one streamed answer."""
         ...
 
-    def estimate(self, body: bytes, members: dict[str, bytes], reading: Reading) -> Estimate:
+    def estimate(self, call: Call, reading: Reading) -> Estimate:
         """A usage for an answer whose usage never came, from the request's bytes and the text that was seen."""
         ...
 
@@ -144,6 +236,10 @@ class Adapter(Protocol):
         """An error body of our own in the client's wire format, with a stable code and the request id."""
         ...
 
-    def credentials(self, secret: str) -> list[tuple[bytes, bytes]]:
+    def credentials(self, secret: str) -> Headers:
         """The headers that carry a vendor secret."""
+        ...
+
+    def sign(self, secret: str, method: str, url: str, headers: Headers, body: bytes) -> Headers:
+        """The headers that sign a whole request with a vendor secret; only where `signs`."""
         ...

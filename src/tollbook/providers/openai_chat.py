@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from tollbook.providers.adapter import JsonAdapter
 from tollbook.providers.answer import error_word, keep_raw, put_usage, read_error, word
 from tollbook.providers.body import UNREADABLE, Splice, present, replace_model, scan, splice
-from tollbook.providers.contract import Estimate, Prepared, Reading
+from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Reading, Route
 from tollbook.providers.estimate import Prompt, estimate_usage, output_limit
 from tollbook.providers.openai_usage import decompose
 from tollbook.providers.reader import EventReader
@@ -185,13 +186,12 @@ class ChatReader(EventReader):
             self._saw_unreadable(data)
 
 
-class OpenAIChat:
+class OpenAIChat(JsonAdapter):
     """The adapter of OpenAI chat completions."""
 
     endpoint: str = "openai.chat"
     name: str = "openai.chat/1"
-    path: str = "/v1/chat/completions"
-    upstream_path: str = "/chat/completions"
+    routes: tuple[Route, ...] = (Route("POST", "/v1/chat/completions", "/chat/completions"),)
     format: str = "openai"
     model_fields: frozenset[str] = frozenset(
         {
@@ -210,23 +210,30 @@ class OpenAIChat:
             "web_search_options",
         }
     )
-    billing_fields: frozenset[str] = frozenset()
-    object_fields: tuple[str, ...] = ("messages.audio.id", "messages.content.file.file_id")
+    object_fields: dict[str, str] = {  # noqa: RUF012  a table of the class, never changed
+        "messages.audio.id": "completion",
+        "messages.content.file.file_id": "file",
+    }
     # Never openai-organization and openai-project: they select who is billed.
     request_headers: frozenset[bytes] = frozenset({b"accept", b"content-type", b"openai-beta", b"user-agent"})
     vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id", b"apim-request-id")
 
-    def prepare(
-        self, members: dict[str, bytes], spans: dict[str, tuple[int, int]], body: bytes, model: str
-    ) -> Prepared:
+    def prepare(self, call: Call, model: str) -> Prepared:
         """The body for one target; a stream is asked to end with its usage. See `Adapter.prepare`."""
-        changes = replace_model(members, spans, model)
-        asking = _ask_for_usage(members, spans) if members.get("stream") == b"true" else None
+        values, spans = call.members
+        changes = replace_model(values, spans, model)
+        streams = values.get("stream") == b"true"
+        asking = _ask_for_usage(values, spans) if streams else None
         if asking is not None:
             changes.append(asking)
-        return Prepared(body=splice(body, changes), hides_usage=asking is not None)
+        return Prepared(
+            path=self.path(call, model),
+            body=splice(call.body, changes),
+            hides_usage=asking is not None,
+            streams=streams,
+        )
 
-    def read(self, status: int, body: bytes) -> Reading:
+    def read(self, status: int, headers: Headers, body: bytes) -> Reading:
         """Read a buffered answer. One that cannot be decoded counts as text, all of it."""
         if status >= 400:
             return Reading(error=read_error(status, body))
@@ -251,8 +258,9 @@ class OpenAIChat:
         """A reader for one streamed answer."""
         return ChatReader(prepared.hides_usage)
 
-    def estimate(self, body: bytes, members: dict[str, bytes], reading: Reading) -> Estimate:
+    def estimate(self, call: Call, reading: Reading) -> Estimate:
         """A usage for an answer whose usage never came. See `estimate_usage`."""
+        members = call.members.values
         limit = output_limit(members.get("max_completion_tokens"), members.get("max_tokens"), answers=members.get("n"))
         prompt = Prompt(
             conversation=present(members, ("messages",)),
@@ -271,10 +279,6 @@ class OpenAIChat:
             "code": code,
         }
         return msgspec.json.encode({"error": error})
-
-    def credentials(self, secret: str) -> list[tuple[bytes, bytes]]:
-        """The headers that carry a vendor secret."""
-        return [(b"authorization", b"Bearer " + secret.encode())]
 
 
 def _generated_in(body: bytes) -> int:

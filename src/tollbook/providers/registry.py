@@ -1,4 +1,4 @@
-"""The adapters there are, by path and by format."""
+"""The adapters there are, by endpoint and by format."""
 
 from typing import Final
 
@@ -7,9 +7,6 @@ from tollbook.providers.contract import Adapter
 from tollbook.providers.openai_chat import OpenAIChat
 
 ADAPTERS: Final[tuple[Adapter, ...]] = (OpenAIChat(), AnthropicMessages())
-
-BY_PATH: Final[dict[str, Adapter]] = {adapter.path: adapter for adapter in ADAPTERS}
-"""The adapter of each path that clients may call."""
 
 BY_ENDPOINT: Final[dict[str, Adapter]] = {adapter.endpoint: adapter for adapter in ADAPTERS}
 """The adapter of each endpoint of the vocabulary."""

@@ -1,0 +1,164 @@
+"""What most adapters have in common: one JSON object asked, its model in a member, a secret in a header."""
+
+from abc import ABC, abstractmethod
+from urllib.parse import parse_qsl, quote, urlencode
+
+from tollbook.providers.answer import read_error
+from tollbook.providers.body import (
+    BillingFieldRefused,
+    Members,
+    read_value,
+    replace_model,
+    scan,
+    splice,
+    text_member,
+)
+from tollbook.providers.contract import (
+    Call,
+    Estimate,
+    Headers,
+    Prepared,
+    Purpose,
+    Reading,
+    Route,
+    StreamReader,
+    VendorObject,
+)
+
+NO_BODY = Members({}, {})
+
+
+class JsonAdapter(ABC):
+    """The defaults of `Adapter` for an operation that is asked by one JSON object, or nothing, with a member `model`.
+
+    Class attributes say what differs.
+    """
+
+    endpoint: str
+    name: str
+    routes: tuple[Route, ...]
+    format: str
+    purpose: Purpose = "metered"
+    model_fields: frozenset[str] = frozenset()
+    billing_fields: frozenset[str] = frozenset()
+    object_fields: dict[str, str] = {}  # noqa: RUF012  a table of the class, never changed
+    request_headers: frozenset[bytes] = frozenset({b"accept", b"content-type", b"user-agent"})
+    query_fields: frozenset[str] = frozenset()
+    vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
+    signs: bool = False
+
+    def scan(self, headers: Headers, body: bytes) -> Members:
+        """The members of the JSON object; none of no body, where the operation needs none."""
+        return scan(body) if body or self.purpose == "metered" else NO_BODY
+
+    def model(self, call: Call) -> str | None:
+        """The member `model`; None for operations that are not metered."""
+        return text_member(call.members.values, "model") if self.purpose == "metered" else None
+
+    def streamed(self, call: Call) -> bool:
+        """Whether the member `stream` is true."""
+        return call.members.values.get("stream") == b"true"
+
+    def objects(self, call: Call) -> list[VendorObject]:
+        """What `object_fields` finds in the path and the body."""
+        found: list[VendorObject] = []
+        for path, kind in self.object_fields.items():
+            if path.startswith("/"):
+                found += [VendorObject(kind, call.names[path[1:]])] if path[1:] in call.names else []
+                continue
+            name, _, rest = path.partition(".")
+            raw = call.members.values.get(name)
+            if raw is not None:
+                found += [VendorObject(kind, text) for text in _texts(read_value(raw), rest)]
+        return found
+
+    def prepare(self, call: Call, model: str) -> Prepared:
+        """The body with the target's model. Raises BillingFieldRefused."""
+        values, spans = call.members
+        self.refuse_billing(call)
+        changes = replace_model(values, spans, model) if self.purpose == "metered" else []
+        return Prepared(path=self.path(call, model), body=splice(call.body, changes), streams=self.streamed(call))
+
+    def path(self, call: Call, model: str) -> str:
+        """The vendor's path: the route's, with its names and the target's model, and what may pass of the query."""
+        path = call.route.upstream
+        if "{" in path:
+            names = {name: quote(text, safe="") for name, text in call.names.items()} | {"model": quote(model, safe="")}
+            path = path.format_map(names)
+        if call.query:
+            pairs = parse_qsl(call.query.decode("latin-1"), keep_blank_values=True)
+            passed = [(name, value) for name, value in pairs if name in self.query_fields]
+            path += f"?{urlencode(passed)}" if passed else ""
+        return path
+
+    def refuse_billing(self, call: Call) -> None:
+        """Raise BillingFieldRefused when the body has a member that selects who is billed."""
+        for name in self.billing_fields & call.members.values.keys():
+            raise BillingFieldRefused(f'member "{name}" selects who is billed; only the gateway\'s configuration does')
+
+    @abstractmethod
+    def read(self, status: int, headers: Headers, body: bytes) -> Reading:
+        """Read a buffered answer."""
+
+    @abstractmethod
+    def stream(self, prepared: Prepared) -> StreamReader:
+        """A reader for one streamed answer."""
+
+    @abstractmethod
+    def estimate(self, call: Call, reading: Reading) -> Estimate:
+        """A usage for an answer whose usage never came."""
+
+    @abstractmethod
+    def error(self, status: int, code: str, message: str, request_id: str) -> bytes:
+        """An error body of our own."""
+
+    def credentials(self, secret: str) -> Headers:
+        """A bearer token."""
+        return [(b"authorization", b"Bearer " + secret.encode())]
+
+    def sign(self, secret: str, method: str, url: str, headers: Headers, body: bytes) -> Headers:
+        """Nothing is signed."""
+        return []
+
+
+class FreeAdapter(JsonAdapter):
+    """The defaults of an operation that a vendor does not bill: its answer passes, and only an error is read."""
+
+    purpose: Purpose = "free"
+
+    def read(self, status: int, headers: Headers, body: bytes) -> Reading:
+        """Nothing but an error."""
+        return Reading(error=read_error(status, body)) if status >= 400 else Reading()
+
+    def stream(self, prepared: Prepared) -> StreamReader:
+        """A reader that learns nothing."""
+        return _Passing()
+
+    def estimate(self, call: Call, reading: Reading) -> Estimate:
+        """Nothing was used."""
+        return Estimate(usage={}, method="free", bound={})
+
+
+class _Passing:
+    """A stream that is not read."""
+
+    terminal = True
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+    def reading(self) -> Reading:
+        return Reading()
+
+
+def _texts(value: object, path: str) -> list[str]:
+    """The texts at a dotted path below a value; lists are passed through."""
+    if isinstance(value, list):
+        return [text for one in value for text in _texts(one, path)]
+    if not path:
+        return [value] if isinstance(value, str) else []
+    name, _, rest = path.partition(".")
+    return _texts(value.get(name), rest) if isinstance(value, dict) else []
