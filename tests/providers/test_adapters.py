@@ -11,7 +11,7 @@ from recorded_wire import ANTHROPIC, OPENAI
 
 from tollbook.core.vocabulary import ENDPOINTS
 from tollbook.providers.answer import read_error
-from tollbook.providers.contract import Adapter
+from tollbook.providers.contract import CONVENTIONS, Adapter
 from tollbook.providers.registry import ADAPTERS, BY_ENDPOINT, BY_FORMAT
 
 REQUEST_ID = "0199c0de-0000-7000-8000-000000000001"
@@ -46,6 +46,14 @@ def test_what_changes_the_price_is_listed(adapter: Adapter) -> None:
     assert adapter.model_fields >= {"service_tier", "tools"}
     assert not adapter.model_fields & adapter.billing_fields
     assert all(re.fullmatch(r"/?[a-z_]+(\.[a-z_]+)*", path) for path in adapter.object_fields)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+def test_adapters_say_how_they_count_and_what_they_miss(adapter: Adapter) -> None:
+    """What is metered has a convention of the list, and what is not captured is told in sentences."""
+    assert adapter.convention in CONVENTIONS
+    assert (adapter.convention == "none") == (adapter.purpose != "metered")
+    assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in adapter.not_captured)
 
 
 def test_credentials() -> None:

@@ -45,6 +45,8 @@ class JsonAdapter(ABC):
     request_headers: frozenset[bytes] = frozenset({b"accept", b"content-type", b"user-agent"})
     query_fields: frozenset[str] = frozenset()
     vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
+    convention: str = "none"
+    not_captured: tuple[str, ...] = ()
     signs: bool = False
 
     def scan(self, headers: Headers, body: bytes) -> Members:

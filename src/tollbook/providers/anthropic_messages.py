@@ -217,6 +217,11 @@ class AnthropicMessages(JsonAdapter):
     )
     query_fields: frozenset[str] = frozenset({"beta"})
     vendor_request_id_headers: tuple[bytes, ...] = (b"request-id",)
+    convention: str = "disjoint"
+    not_captured: tuple[str, ...] = (
+        "Container time of code execution is billed by the hour and is not in the usage object.",
+        "A fallback credit is flagged; its amount is not reported.",
+    )
 
     def read(self, status: int, headers: Headers, body: bytes) -> Reading:
         """Read a buffered answer. One that cannot be decoded counts as text, all of it."""

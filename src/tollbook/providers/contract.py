@@ -171,6 +171,16 @@ uploaded), which costs nothing; a list of vendor objects, which is answered from
 free (counting tokens)."""
 
 
+CONVENTIONS: Final = {
+    "nested": "the details of a count are inside it: cached inside input, reasoning inside output",
+    "disjoint": "the counts stand beside each other, and their sum is the whole",
+    "mixed": "nested on one side, disjoint on the other",
+    "computed": "the vendor reports no usage; it is counted from the request or the answer",
+    "none": "nothing is metered",
+}
+"""How the counts of a vendor's usage object stand to each other, and what each word says."""
+
+
 class Adapter(Protocol):
     """One operation of one wire format. `endpoint` is its word in the vocabulary, `name` goes into ratings
     (`openai.chat/1`)."""
@@ -193,6 +203,10 @@ class Adapter(Protocol):
     query_fields: frozenset[str]
     """Names of query parameters that are passed to the vendor; all others are dropped."""
     vendor_request_id_headers: tuple[bytes, ...]
+    convention: str
+    """How the vendor's counts stand to each other: a word of CONVENTIONS."""
+    not_captured: tuple[str, ...]
+    """What of an answer's cost the adapter cannot see, each in a plain sentence."""
     signs: bool
     """Whether the vendor wants a signature over the whole request (`sign`) in place of `credentials`."""
 

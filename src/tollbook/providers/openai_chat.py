@@ -217,6 +217,12 @@ class OpenAIChat(JsonAdapter):
     # Never openai-organization and openai-project: they select who is billed.
     request_headers: frozenset[bytes] = frozenset({b"accept", b"content-type", b"openai-beta", b"user-agent"})
     vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id", b"apim-request-id")
+    convention: str = "nested"
+    not_captured: tuple[str, ...] = (
+        "Web searches of search models are billed per call and are not in the usage object.",
+        "Cached audio and image tokens are not told apart from cached text.",
+        "Accepted and rejected prediction tokens are inside output; both are billed as output.",
+    )
 
     def prepare(self, call: Call, model: str) -> Prepared:
         """The body for one target; a stream is asked to end with its usage. See `Adapter.prepare`."""
