@@ -12,14 +12,16 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 
-def _noise() -> Iterator[int]:
-    """Endless random numbers of 80 bits; the kernel is asked for many at a time. Never used across a fork."""
+def _noise() -> Iterator[str]:
+    """Endless random hexadecimal digits, 19 at a time; the kernel is asked for many. Never used across a fork."""
     while True:
-        data = os.urandom(10 * 256)
-        yield from (int.from_bytes(data[at : at + 10], "big") for at in range(0, len(data), 10))
+        digits = os.urandom(10 * 256).hex()
+        yield from (digits[at : at + 19] for at in range(0, len(digits), 20))
 
 
 _NOISE: Final = _noise()
+_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The digit that holds the variant (binary 10) and two random bits (RFC 9562, section 4.1)."""
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
@@ -28,15 +30,9 @@ def new_request_id(now_us: int | None = None) -> str:
     """A fresh UUIDv7 as text; its first 48 bits are the instant in milliseconds."""
     milliseconds = time.time_ns() // 1_000_000 if now_us is None else now_us // 1000
     noise = next(_NOISE)
-    number = (
-        ((milliseconds & 0xFFFFFFFFFFFF) << 80)
-        | (0x7 << 76)
-        | ((noise >> 68 & 0xFFF) << 64)
-        | (0b10 << 62)
-        | (noise & 0x3FFFFFFFFFFFFFFF)
-    )
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    time_digits = f"{milliseconds:012x}"
+    variant = _VARIANTS[noise[18]]
+    return f"{time_digits[:8]}-{time_digits[8:]}-7{noise[:3]}-{variant}{noise[3:6]}-{noise[6:18]}"
 
 
 def is_request_id(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Who is asking: credential to tenant, and the dimensions of a request from its headers and baggage."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
@@ -17,6 +17,13 @@ VALUE_LIMIT: Final = 256
 TAG_COUNT_LIMIT: Final = 16
 BAGGAGE_LIMIT: Final = 8192
 BAGGAGE_MEMBERS: Final = 64
+
+KNOWN_LIMIT: Final = 10_000
+
+_CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
+_OWN_HEADER: Final = b"x-tollbook-"
+_TELLING: Final = frozenset((b"x-request-id", b"traceparent", b"tracestate", b"baggage"))
+"""Headers that say something of a request, beside our own."""
 
 _OURS: Final = "tollbook."
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -59,13 +66,25 @@ class Admission:
         self._callers: Final = callers
         self._hash: Final = hash_key
         self._digest: Final = digest
+        # What proved to be a caller's once, as it was sent: a hash less per request. Refused ones are not kept.
+        self._known: Final[dict[tuple[bytes, bytes], Caller]] = {}
 
     def caller(self, request: ClientRequest) -> Caller:
         """The owner of the request's credential.
 
         Raises Refusal 401 when there is none, an unknown one, or two that differ.
         """
-        secrets = set(_credentials(request))
+        sent = [field for field in request.headers if field[0] in _CREDENTIALS]
+        if len(sent) == 1:
+            known = self._known.get(sent[0])
+            if known is not None:
+                return known
+        caller = self._find({_secret(name, value) for name, value in sent})
+        if len(sent) == 1 and len(self._known) < KNOWN_LIMIT:
+            self._known[sent[0]] = caller
+        return caller
+
+    def _find(self, secrets: set[str]) -> Caller:
         if len(secrets) > 1:
             raise Refusal(401, "two_credentials", "the request carries two different credentials; send one")
         if not secrets:
@@ -77,21 +96,22 @@ class Admission:
 
     def dimensions(self, caller: Caller, request: ClientRequest) -> Dimensions:
         """The dimensions a request names. Raises Refusal 400 or 403 when one is malformed or not allowed."""
+        telling = [field for field in request.headers if field[0] in _TELLING or field[0].startswith(_OWN_HEADER)]
+        if not telling:
+            return _only_workload(caller)
         named = _Named()
         context: dict[str, str] = {}
         client_request_id = None
-        for name, value in request.headers:
-            if name.startswith(b"x-tollbook-"):
+        for name, value in telling:
+            if name.startswith(_OWN_HEADER):
                 _read_own(name, value, named, context)
             elif name == b"x-request-id":
                 client_request_id = _text(value, "x-request-id", VALUE_LIMIT)
-            elif name in (b"traceparent", b"tracestate", b"baggage"):
+            else:
                 key = name.decode()
                 context[key] = (
                     f"{context[key]},{value.decode('latin-1')}" if key in context else value.decode("latin-1")
                 )
-        if not named.values and not named.tags and not context and client_request_id is None:
-            return _only_workload(caller)
         return self._judged(caller, named, context, client_request_id)
 
     def _judged(
@@ -144,13 +164,13 @@ class _Named:
             self.values[name] = value
 
 
-def _credentials(request: ClientRequest) -> Iterable[str]:
-    for name, value in request.headers:
-        if name == b"authorization":
-            scheme, _, secret = value.decode("latin-1").partition(" ")
-            yield secret.strip() if scheme.lower() == "bearer" else f"{scheme} is not Bearer"
-        elif name in (b"x-api-key", b"api-key", b"x-goog-api-key"):
-            yield value.decode("latin-1").strip()
+def _secret(name: bytes, value: bytes) -> str:
+    """The secret that a credential's header carries."""
+    text = value.decode("latin-1")
+    if name != b"authorization":
+        return text.strip()
+    scheme, _, secret = text.partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else f"{scheme} is not Bearer"
 
 
 def _only_workload(caller: Caller) -> Dimensions:

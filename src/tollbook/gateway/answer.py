@@ -6,7 +6,7 @@ from typing import Final
 from tollbook.core.money import format_amount
 from tollbook.core.settings import Target
 from tollbook.gateway import routing
-from tollbook.gateway.message import HOP_BY_HOP, Headers, head
+from tollbook.gateway.message import HOP_BY_HOP, Headers, status_line
 from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.settling import Settled
@@ -48,20 +48,18 @@ def backoff(base: float, tried: int, reason: str) -> float:
     return 0.0 if reason == "fallback" else base * 2 ** (tried - 1)
 
 
-def stream_headers(vendors: Headers, admitted: Admitted, tried: Sequence[Target]) -> Headers:
+def stream_head(status: int, vendors: Headers, admitted: Admitted, tried: Sequence[Target]) -> bytes:
     """The head of a streamed answer: the cost is not known yet."""
-    return [*_passed(vendors), *_own(admitted, tried), (b"transfer-encoding", b"chunked")]
+    return _head(status, vendors, _own(admitted, tried) + "transfer-encoding: chunked\r\n\r\n")
 
 
-def buffered_headers(
-    vendors: Headers, admitted: Admitted, tried: Sequence[Target], last: Settled, settled: Sequence[Settled]
-) -> Headers:
-    """The head of a buffered answer, with the cost to the tenant where it is known."""
-    headers = [*_passed(vendors), *_own(admitted, tried)]
+def buffered_head(
+    status: int, vendors: Headers, admitted: Admitted, tried: Sequence[Target], settled: Sequence[Settled], size: int
+) -> bytes:
+    """The head of a buffered answer of `size` bytes, with the cost to the tenant where it is known."""
     cost = _cost(settled)
-    if cost is not None:
-        headers.append((b"x-tollbook-cost-usd", format_amount(cost).encode()))
-    return headers
+    told = "" if cost is None else f"x-tollbook-cost-usd: {format_amount(cost)}\r\n"
+    return _head(status, vendors, f"{_own(admitted, tried)}{told}content-length: {size}\r\n\r\n")
 
 
 def refusal(admitted: Admitted, fault: Refusal, tried: Sequence[Target], *, may_be_billed: bool = False) -> bytes:
@@ -73,7 +71,7 @@ def error(
     adapter: Adapter,
     fault: Refusal,
     request_id: str,
-    headers: Headers | None = None,
+    own: str | None = None,
     *,
     may_be_billed: bool = False,
 ) -> bytes:
@@ -82,13 +80,12 @@ def error(
     When an attempt may have cost money, the client's library is told not to try again by itself.
     """
     body = adapter.error(fault.status, fault.reason, fault.message, request_id)
-    fields = [_JSON, *(headers or [(b"x-tollbook-request-id", request_id.encode())])]
+    lines = own or f"x-tollbook-request-id: {request_id}\r\n"
     if may_be_billed:
-        fields.append((b"x-should-retry", b"false"))
+        lines += "x-should-retry: false\r\n"
     elif fault.status == 503:
-        fields.append((b"retry-after", b"1"))
-    fields.append((b"content-length", b"%d" % len(body)))
-    return head(fault.status, fields) + body
+        lines += "retry-after: 1\r\n"
+    return _head(fault.status, [_JSON], f"{lines}content-length: {len(body)}\r\n\r\n") + body
 
 
 def exhausted(failures: Sequence[str], outcome: str) -> Refusal:
@@ -97,16 +94,21 @@ def exhausted(failures: Sequence[str], outcome: str) -> Refusal:
     return Refusal(status, "attempts_exhausted", f"no vendor answered ({'; '.join(failures)})")
 
 
-def _passed(headers: Headers) -> Headers:
-    return [(name, value) for name, value in headers if name not in _WITHHELD and not name.startswith(b"x-tollbook-")]
+def _head(status: int, vendors: Headers, ours: str) -> bytes:
+    """A head: what may pass of a vendor's fields, then our own lines, the empty one included."""
+    parts = [status_line(status)]
+    for name, value in vendors:
+        if name not in _WITHHELD and not name.startswith(b"x-tollbook-"):
+            parts += (name, b": ", value, b"\r\n")
+    parts.append(ours.encode())
+    return b"".join(parts)
 
 
-def _own(admitted: Admitted, tried: Sequence[Target]) -> Headers:
-    return [
-        (b"x-tollbook-request-id", admitted.facts.id.encode()),
-        (b"x-tollbook-attempts", b"%d" % len(tried)),
-        (b"x-tollbook-route", routing.route_of(tried).encode()),
-    ]
+def _own(admitted: Admitted, tried: Sequence[Target]) -> str:
+    return (
+        f"x-tollbook-request-id: {admitted.facts.id}\r\nx-tollbook-attempts: {len(tried)}\r\n"
+        f"x-tollbook-route: {routing.route_of(tried)}\r\n"
+    )
 
 
 def _cost(settled: Sequence[Settled]) -> int | None:

@@ -1,6 +1,7 @@
 """One client's connection: parses requests, hands each to the road in turn, writes what comes back."""
 
 import asyncio
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import httptools
@@ -12,6 +13,8 @@ HEADER_COUNT_LIMIT: Final = 128
 PIPELINE_LIMIT: Final = 16
 LINGER_SECONDS: Final = 2.0
 """How long what a refused client still sends is read and thrown away (RFC 9112, section 9.6)."""
+
+_FRAMING: Final = frozenset((b"expect", b"content-length"))
 
 _Problem = tuple[int, str, str]
 _MALFORMED: Final[_Problem] = (400, "malformed_request", "this is not HTTP/1.1 that can be read in one way only")
@@ -57,6 +60,13 @@ class Road(Protocol):
         ...
 
 
+@lru_cache(maxsize=256)
+def _split(url: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request's target. Most clients ask for a few only."""
+    parsed = httptools.parse_url(url)
+    return parsed.path or b"/", parsed.query or b""
+
+
 class ClientConnection(asyncio.Protocol):
     """Serves one connection, one request at a time; pipelined requests wait their turn, bounded."""
 
@@ -70,7 +80,8 @@ class ClientConnection(asyncio.Protocol):
         self._slow = False
         self.closed = False
         self.draining = False
-        self.since = asyncio.get_running_loop().time()
+        self._time: Final = asyncio.get_running_loop().time
+        self.since = self._time()
         self._reset()
 
     def _reset(self) -> None:
@@ -130,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
         if self._overflow is not None:
             return  # nothing is read after what cannot be answered
         self._reset()
-        self.since = asyncio.get_running_loop().time()
+        self.since = self._time()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -154,6 +165,8 @@ class ClientConnection(asyncio.Protocol):
             self._overflow = _UPGRADE  # decided here: the parser takes the body of such a request for another protocol
             return
         for name, value in self._headers:
+            if name not in _FRAMING:
+                continue
             if name == b"expect" and value.lower() == b"100-continue" and not self._busy:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             elif name == b"content-length" and int(value) > self._road.body_limit:
@@ -175,14 +188,14 @@ class ClientConnection(asyncio.Protocol):
         if self._overflow is not None or self._transport.is_closing():
             return
         try:
-            url = httptools.parse_url(self._url)
+            path, query = _split(self._url)
         except httptools.HttpParserInvalidURLError:
             self._overflow = _MALFORMED
             return
         request = ClientRequest(
             method=self._parser.get_method(),
-            path=url.path or b"/",
-            query=url.query or b"",
+            path=path,
+            query=query,
             headers=self._headers,
             body=bytes(self._body),
             keep_alive=self._parser.should_keep_alive(),
@@ -203,7 +216,7 @@ class ClientConnection(asyncio.Protocol):
         """The answer is whole: take the next request or close."""
         self._exchange = None
         self._busy = False
-        self.since = asyncio.get_running_loop().time()
+        self.since = self._time()
         if not keep_alive or self.draining:
             self.close()
         elif self._waiting:

@@ -10,7 +10,7 @@ from tollbook.gateway import answer, routing, settling
 from tollbook.gateway.attempt import ANSWER_LIMIT, Ending, UpstreamCall
 from tollbook.gateway.connection import ClientConnection
 from tollbook.gateway.idempotency import RecordingConnection
-from tollbook.gateway.message import LAST_CHUNK, chunk, head
+from tollbook.gateway.message import LAST_CHUNK, chunk
 from tollbook.gateway.outgoing import outgoing
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.recorder import Opening
@@ -164,8 +164,7 @@ class Exchange:
             return
         self._started = True
         assert call.status is not None
-        headers = answer.stream_headers(call.headers, self._admitted, self._tried)
-        self._connection.write(head(call.status, headers) + chunk(data))
+        self._connection.write(answer.stream_head(call.status, call.headers, self._admitted, self._tried) + chunk(data))
 
     def attempt_over(self, call: UpstreamCall, ending: Ending) -> None:
         self._parts.calls.discard(call)
@@ -280,7 +279,7 @@ class Exchange:
         elif refusal is not None:
             self._refuse(refusal)
         else:
-            self._answer(call, ending, settled)
+            self._answer(call, ending)
 
     def _own_error(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> Refusal | None:
         """The gateway's own final error, where no answer of a vendor can be passed on."""
@@ -325,7 +324,7 @@ class Exchange:
             # After the entry: the sum stands on the lane that took it, which may be the spare by now.
             parts.recorder.add_expected(settled.rating.currency, settled.expected)
 
-    def _answer(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> None:
+    def _answer(self, call: UpstreamCall, ending: Ending) -> None:
         connection, admitted = self._connection, self._admitted
         if self._started:
             if ending.lost is None:
@@ -335,10 +334,9 @@ class Exchange:
                 connection.abort()  # the client must see that its answer is not whole
             return
         assert call.status is not None
-        headers = answer.buffered_headers(call.headers, admitted, self._tried, settled, self._settled)
         body = b"".join(self._body)
-        headers.append((b"content-length", b"%d" % len(body)))
-        connection.write(head(call.status, headers) + body)
+        head = answer.buffered_head(call.status, call.headers, admitted, self._tried, self._settled, len(body))
+        connection.write(head + body)
         connection.done(admitted.keep_alive)
 
     # --- what the client does

@@ -48,6 +48,8 @@ def name_of(target: Target) -> str:
 
 def route_of(targets: Sequence[Target]) -> str:
     """The targets tried in order, repetitions next to one another told once: `openai/gpt-4o-mini>openai/gpt-4o`."""
+    if len(targets) == 1:
+        return name_of(targets[0])
     names: list[str] = []
     for target in targets:
         name = name_of(target)

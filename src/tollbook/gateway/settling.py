@@ -13,9 +13,9 @@ from tollbook.gateway.recorder import Opening
 from tollbook.gateway.request import Admitted
 from tollbook.journal.entry import Attempt, Rating, Settlement
 from tollbook.pricing.rate import Rater
+from tollbook.providers.answer import word
 from tollbook.providers.contract import Reading, StreamReader
 
-ID_LIMIT: Final = 128
 _OUR_CUTS: Final = {
     "client_gone": "not_sent",
     "cancelled": "cancelled",
@@ -90,17 +90,17 @@ def settle(facts: Facts) -> Settled:
         first_byte=call.first_byte,
         status=call.status,
         vendor_request_id=_vendor_request_id(call.headers, facts.admitted.adapter.vendor_request_id_headers),
-        response_id=_bounded(reading.response_id),
-        model_served=_bounded(reading.model_served),
-        region=_bounded(reading.region),
-        tier=_bounded(reading.tier),
-        speed=_bounded(reading.speed),
+        response_id=reading.response_id,
+        model_served=reading.model_served,
+        region=reading.region,
+        tier=reading.tier,
+        speed=reading.speed,
         usage=usage,
         method=method,
         bound=bound,
         raw=Raw(reading.raw) if reading.raw is not None else None,  # type: ignore[arg-type]
         billable=billable,
-        error=_bounded(reading.error or facts.ending.lost),
+        error=reading.error or facts.ending.lost,
         flags=reading.flags or None,
         delivered=facts.delivered or None,
     )
@@ -191,12 +191,5 @@ def _usage(facts: Facts, reading: Reading, outcome: str) -> tuple[Usage | None, 
 def _vendor_request_id(headers: Headers, names: tuple[bytes, ...]) -> str | None:
     for name, value in headers:
         if name in names:
-            return _bounded(value.decode("latin-1"))
+            return word(value.decode("latin-1"))
     return None
-
-
-def _bounded(text: str | None) -> str | None:
-    """A vendor's word, cut to what an identifier may be, without control characters."""
-    if text is None or (len(text) <= ID_LIMIT and text.isprintable()):
-        return text
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:ID_LIMIT])

@@ -11,7 +11,7 @@ from tollbook.providers.body import UNREADABLE, read_value
 from tollbook.providers.contract import Reading
 
 RAW_LIMIT: Final = 8 * 1024
-_WORD_LIMIT: Final = 256
+WORD_LIMIT: Final = 128
 _ERROR_WORD: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
 
 
@@ -55,8 +55,13 @@ def flag(flags: list[str], word: str) -> None:
 
 
 def word(value: object) -> str | None:
-    """A name a vendor sent (model, id, tier); None when it is no text, empty, or longer than any name."""
-    return value if isinstance(value, str) and 0 < len(value) <= _WORD_LIMIT else None
+    """A name a vendor sent (model, id, tier); None when it is no text or empty. One that is longer than any name is
+    cut, and what cannot be printed is replaced."""
+    if not isinstance(value, str) or not value:
+        return None
+    if len(value) <= WORD_LIMIT and value.isprintable():
+        return value
+    return "".join(letter if letter.isprintable() else "?" for letter in value[:WORD_LIMIT])
 
 
 def put_usage(reading: Reading, decomposed: Decomposition, final: bool) -> bool:
@@ -115,7 +120,7 @@ def error_word(error: object, status: int | None = None) -> str:
             text = str(value) if type(value) is int else value
             if isinstance(text, str) and _ERROR_WORD.fullmatch(text) and text not in words:
                 words.append(text)
-    return "/".join(words) or ("error" if status is None else f"http_{status}")
+    return "/".join(words)[:WORD_LIMIT] or ("error" if status is None else f"http_{status}")
 
 
 def read_error(status: int, body: bytes) -> str:
