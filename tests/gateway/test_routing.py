@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tollbook.core.clock import SECOND
 from tollbook.core.settings import Model, Retry, Target, Vendor, VendorKey
 from tollbook.gateway.health import FAILURES_TO_OPEN, Health
-from tollbook.gateway.routing import choose_key, name_of, next_target, plan, retryable, route_of
+from tollbook.gateway.routing import choose_key, name_of, next_target, plan, retryable, route_of, serving_keys
 
 A, B, C = (Target(vendor="v", model=name) for name in "abc")
 
@@ -134,21 +134,25 @@ def test_keys_take_turns_among_those_that_serve_the_tenant() -> None:
         VendorKey(name="other", secret="o"),
         VendorKey(name="own", secret="w", tenants=("acme",)),
     )
-    chosen = [choose_key(vendor(shared, other, own), "globex", seed, well) for seed in range(4)]
-    assert [key and key.name for key in chosen] == ["shared", "other", "shared", "other"]
-    assert all(choose_key(vendor(shared, other, own), "acme", seed, well) == own for seed in range(4))
-    assert choose_key(vendor(own), "globex", 0, well) is None
+    chosen = [
+        choose_key(serving_keys(vendor(shared, other, own), "globex"), seed, lambda key: True) for seed in range(4)
+    ]
+    assert [key.name for key in chosen] == ["shared", "other", "shared", "other"]
+    assert all(
+        choose_key(serving_keys(vendor(shared, other, own), "acme"), seed, lambda key: True) == own for seed in range(4)
+    )
+    assert serving_keys(vendor(own), "globex") == ()
 
 
 def test_a_resting_key_is_passed_over_unless_it_is_the_only_one() -> None:
     """Rotation leaves out keys that the vendor asked to leave alone."""
     one, two = VendorKey(name="one", secret="1"), VendorKey(name="two", secret="2")
 
-    def resting(name: str) -> bool:
-        return name != "v:one"
+    def resting(key: VendorKey) -> bool:
+        return key is not one
 
-    assert {choose_key(vendor(one, two), "t", seed, resting) for seed in range(4)} == {two}
-    assert choose_key(vendor(one), "t", 0, resting) == one
+    assert {choose_key((one, two), seed, resting) for seed in range(4)} == {two}
+    assert choose_key((one,), 0, resting) == one
 
 
 def test_health_opens_decays_and_comes_back() -> None:

@@ -70,9 +70,7 @@ def settled(
             reader.feed(piece)
         reader.flush()
     attempt = Attempt(number=1, vendor="openai", vendor_key="main", model_sent="gpt-4o", reason="first")
-    return settle(Facts(admitted(), attempt, "openai", None, call, Ending(lost, sent), reader, body, gone, 0)).last(
-        "answer"
-    )
+    return settle(Facts(admitted(), attempt, None, call, Ending(lost, sent), reader, body, gone, 0)).last("answer")
 
 
 def sse(*data: bytes) -> list[bytes]:

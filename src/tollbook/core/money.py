@@ -39,11 +39,11 @@ def parse_amount(text: str) -> int:
 
 def format_amount(pico: int) -> str:
     """Picodollars as the shortest exact decimal text: `"0.0000018"`, `"12.5"`, `"0"`."""
-    sign = "-" if pico < 0 else ""
-    whole, part = divmod(abs(pico), PICO)
-    if not part:
-        return f"{sign}{whole}"
-    return f"{sign}{whole}.{part:012d}".rstrip("0")
+    if pico < 0:
+        return "-" + format_amount(-pico)
+    digits = f"{pico:013d}"
+    part = digits[-SCALE:].rstrip("0")
+    return f"{digits[:-SCALE]}.{part}" if part else digits[:-SCALE]
 
 
 def format_decimal(number: Decimal) -> str:

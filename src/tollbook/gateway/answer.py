@@ -29,7 +29,10 @@ _WITHHELD: Final = HOP_BY_HOP | {
 
 def is_event_stream(headers: Headers) -> bool:
     """Whether an answer is a stream of server-sent events."""
-    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+    for name, value in headers:
+        if name == b"content-type":
+            return value.startswith(b"text/event-stream")
+    return False
 
 
 def retry_after(headers: Headers) -> int:

@@ -114,7 +114,8 @@ class Exchange:
     ) -> None:
         parts, admitted = self._parts, self._admitted
         pool, address = parts.pools[vendor.name]
-        data = outgoing(admitted, address, parts.secrets[vendor.name, key.name], prepared, number)
+        fixed = parts.fixed_lines(vendor, key, admitted.adapter)
+        data = outgoing(admitted, address.path, fixed, prepared, number)
         call = UpstreamCall(self, data, parts.settings.gateway.timeouts, parts.clock)
         self._call = call
         parts.calls.add(call)
@@ -195,22 +196,14 @@ class Exchange:
             self._repeat(call, ending, settled, *following)
 
     def _facts(self, call: UpstreamCall, ending: Ending) -> settling.Facts:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         return settling.Facts(
-            admitted=self._admitted,
-            attempt=self._attempt,
-            party=self._vendor.billing,
-            opening=self._opening,
-            call=call,
-            ending=ending,
-            reader=self._reader,
-            body=b"".join(self._body),
-            gone=self._gone,
-            delivered=self.delivered,
+            self._admitted, self._attempt, self._opening, call, ending, self._reader, body, self._gone, self.delivered
         )
 
     def _following(self, outcome: str, call: UpstreamCall, ending: Ending) -> tuple[Target, str] | None:
         """The attempt that follows, if the policy allows one and the client can still be served by it."""
-        if self._started or self._gone or self._parts.stopping:
+        if outcome == "ok" or self._started or self._gone or self._parts.stopping:
             return None
         if not routing.retryable(self._plan.retry, outcome, call.status, ending.fully_sent):
             return None
@@ -334,7 +327,7 @@ class Exchange:
                 connection.abort()  # the client must see that its answer is not whole
             return
         assert call.status is not None
-        body = b"".join(self._body)
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         head = answer.buffered_head(call.status, call.headers, admitted, self._tried, self._settled, len(body))
         connection.write(head + body)
         connection.done(admitted.keep_alive)

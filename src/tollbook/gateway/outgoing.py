@@ -3,29 +3,33 @@
 from tollbook.core.identity import attempt_id, span_id_of, trace_id_of
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.upstream import VendorAddress
-from tollbook.providers.contract import Prepared
+from tollbook.providers.contract import Adapter, Prepared
 
 
-def outgoing(admitted: Admitted, address: VendorAddress, secret: str, prepared: Prepared, number: int) -> bytes:
-    """One whole upstream request (HTTP/1.1)."""
-    adapter, request_id = admitted.adapter, admitted.facts.id
-    parts = [
-        f"POST {address.path}{prepared.path} HTTP/1.1\r\nhost: {address.authority}\r\n"
-        f"content-length: {len(prepared.body)}\r\naccept-encoding: identity\r\n"
+def fixed_lines(address: VendorAddress, adapter: Adapter, secret: str) -> bytes:
+    """The lines that are the same in all requests of one operation with one vendor key."""
+    lines = [(b"host", address.authority.encode("latin-1")), (b"accept-encoding", b"identity")]
+    return b"".join(b"%b: %b\r\n" % line for line in lines + adapter.credentials(secret))
+
+
+def outgoing(admitted: Admitted, base: str, fixed: bytes, prepared: Prepared, number: int) -> bytes:
+    """One whole upstream request (HTTP/1.1); `base` is the path of the vendor's address, `fixed` its `fixed_lines`."""
+    call, request_id = admitted.call, admitted.facts.id
+    lines = (
+        f"{call.route.method} {base}{prepared.path} HTTP/1.1\r\ncontent-length: {len(prepared.body)}\r\n"
         f"x-tollbook-request-id: {request_id}\r\nx-tollbook-attempt-id: {attempt_id(request_id, number)}\r\n"
-        f"traceparent: {traceparent(admitted, number)}\r\n".encode("latin-1")
-    ]
-    allowed = adapter.request_headers
-    for name, value in admitted.call.headers:
-        if name in allowed:
-            parts += (name, b": ", value, b"\r\n")
-    for name, value in adapter.credentials(secret):
-        parts += (name, b": ", value, b"\r\n")
+        f"traceparent: {traceparent(admitted, number)}\r\n"
+    )
     dimensions = admitted.dimensions
     if dimensions.tracestate is not None:
-        parts.append(f"tracestate: {dimensions.tracestate}\r\n".encode("latin-1"))
+        lines += f"tracestate: {dimensions.tracestate}\r\n"
     if dimensions.baggage is not None:
-        parts.append(f"baggage: {dimensions.baggage}\r\n".encode("latin-1"))
+        lines += f"baggage: {dimensions.baggage}\r\n"
+    parts = [lines.encode("latin-1"), fixed]
+    allowed = admitted.adapter.request_headers
+    for name, value in call.headers:
+        if name in allowed:
+            parts += (name, b": ", value, b"\r\n")
     parts += (b"\r\n", prepared.body)
     return b"".join(parts)
 

@@ -10,10 +10,12 @@ from tollbook.core.settings import Model, Settings, Vendor, VendorKey
 from tollbook.gateway import routing
 from tollbook.gateway.attempt import UpstreamCall
 from tollbook.gateway.health import Health
+from tollbook.gateway.outgoing import fixed_lines
 from tollbook.gateway.recorder import Recorder
 from tollbook.gateway.routing import Plan
 from tollbook.gateway.upstream import Pool, VendorAddress
 from tollbook.pricing.rate import Rater
+from tollbook.providers.contract import Adapter
 
 if TYPE_CHECKING:
     from tollbook.gateway.exchange import Exchange
@@ -46,6 +48,8 @@ class Parts:
         self.running: Final[set[Exchange]] = set()
         self.stopping = False
         self._turns = count()
+        self._fixed: Final[dict[tuple[str, str, str], bytes]] = {}
+        self._serving: Final[dict[tuple[str, str], tuple[VendorKey, ...]]] = {}
         self._plans: Final = {name: routing.plan(model, lambda name: True) for name, model in settings.models.items()}
 
     def plan(self, model: Model) -> Plan:
@@ -57,8 +61,24 @@ class Parts:
 
     def key(self, vendor: Vendor, tenant: str) -> VendorKey | None:
         """The vendor key that is next in turn for a tenant; None when no key serves it."""
+        serving = self._serving.get((vendor.name, tenant))
+        if serving is None:
+            serving = self._serving[vendor.name, tenant] = routing.serving_keys(vendor, tenant)
+        if len(serving) < 2:
+            return serving[0] if serving else None
         now = 0 if self.health.untroubled else self.clock()
-        return routing.choose_key(vendor, tenant, next(self._turns), lambda name: self.health.healthy(name, now))
+        return routing.choose_key(
+            serving, next(self._turns), lambda key: self.health.healthy(f"{vendor.name}:{key.name}", now)
+        )
+
+    def fixed_lines(self, vendor: Vendor, key: VendorKey, adapter: Adapter) -> bytes:
+        """What all requests of an operation to a vendor have in common, made once."""
+        name = (vendor.name, key.name, adapter.name)
+        lines = self._fixed.get(name)
+        if lines is None:
+            address, secret = self.pools[vendor.name][1], self.secrets[vendor.name, key.name]
+            lines = self._fixed[name] = fixed_lines(address, adapter, secret)
+        return lines
 
     def later(self, seconds: float, then: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, then)

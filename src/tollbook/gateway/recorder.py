@@ -22,7 +22,7 @@ from tollbook.journal.lane import Lane
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Opening(Struct):
+class Opening(Struct, gc=False):
     """Where and when an attempt was opened, and the members of its entry, which the settling entry repeats."""
 
     lane: str

@@ -58,15 +58,18 @@ def route_of(targets: Sequence[Target]) -> str:
     return ">".join(names)
 
 
-def choose_key(vendor: Vendor, tenant: str, seed: int, healthy: Healthy) -> VendorKey | None:
-    """The vendor key for a tenant: the healthy ones that serve it take turns by seed.
+def serving_keys(vendor: Vendor, tenant: str) -> tuple[VendorKey, ...]:
+    """The vendor keys that serve a tenant.
 
     A key that names tenants is preferred to one that serves all, so that a vendor's cell stays one tenant's.
     """
-    serving = [key for key in vendor.keys if tenant in key.tenants] or [key for key in vendor.keys if not key.tenants]
-    if len(serving) < 2:
-        return serving[0] if serving else None
-    well = [key for key in serving if healthy(f"{vendor.name}:{key.name}")] or serving
+    own = tuple(key for key in vendor.keys if tenant in key.tenants)
+    return own or tuple(key for key in vendor.keys if not key.tenants)
+
+
+def choose_key(serving: Sequence[VendorKey], seed: int, healthy: Callable[[VendorKey], bool]) -> VendorKey:
+    """One of the keys that serve a tenant: the healthy ones take turns by seed."""
+    well = [key for key in serving if healthy(key)] or serving
     return well[seed % len(well)]
 
 

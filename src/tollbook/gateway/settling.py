@@ -29,12 +29,11 @@ _OUR_CUTS: Final = {
 """Why we cut an attempt, and the outcome that gives."""
 
 
-class Facts(Struct):
+class Facts(Struct, gc=False):
     """What is known when an attempt is over."""
 
     admitted: Admitted
     attempt: Attempt
-    party: str
     opening: Opening | None
     call: UpstreamCall
     ending: Ending

@@ -55,7 +55,7 @@ class VendorConnection(asyncio.Protocol):
     def __init__(self, pool: "Pool") -> None:
         self._pool: Final = pool
         self._transport: asyncio.Transport
-        self._parser: httptools.HttpResponseParser
+        self._parser = httptools.HttpResponseParser(self)
         self._listener: Listener | None = None
         self._headers: Headers = []
         self._size = 0
@@ -72,7 +72,6 @@ class VendorConnection(asyncio.Protocol):
         """Write a whole request; its answer goes to the listener."""
         self._listener = listener
         self._began = self._ended = False
-        self._parser = httptools.HttpResponseParser(self)
         self._transport.write(data)
 
     @property
