@@ -11,7 +11,7 @@ from recorded_wire import ANTHROPIC, OPENAI
 
 from tollbook.core.vocabulary import ENDPOINTS
 from tollbook.providers.answer import read_error
-from tollbook.providers.contract import CONVENTIONS, Adapter
+from tollbook.providers.contract import CONVENTIONS, KINDS, Adapter
 from tollbook.providers.registry import ADAPTERS, BY_ENDPOINT, BY_FORMAT
 
 REQUEST_ID = "0199c0de-0000-7000-8000-000000000001"
@@ -22,8 +22,10 @@ BILLING_HEADERS = re.compile(rb"organi[sz]ation|project|profile|account|bill|for
 
 def test_every_endpoint_has_its_adapter() -> None:
     """The registry and the vocabulary name the same endpoints."""
-    assert tuple(BY_ENDPOINT) == ENDPOINTS
-    assert set(BY_FORMAT) == {"openai", "anthropic"}
+    assert set(BY_ENDPOINT) == set(ENDPOINTS)
+    assert len(ADAPTERS) == len(ENDPOINTS) == len(BY_ENDPOINT)
+    assert BY_FORMAT["openai"][0].endpoint == "openai.chat"
+    assert BY_FORMAT["anthropic"][0].endpoint == "anthropic.messages"
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.endpoint)
@@ -43,9 +45,12 @@ def test_no_header_that_moves_the_bill_is_passed(adapter: Adapter) -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.endpoint)
 def test_what_changes_the_price_is_listed(adapter: Adapter) -> None:
     """The tables of members hold what vendors price by, and who is billed is apart."""
-    assert adapter.model_fields >= {"service_tier", "tools"}
+    if adapter.endpoint in ("openai.chat", "openai.responses", "azure.chat", "azure.responses", "anthropic.messages"):
+        assert adapter.model_fields >= {"service_tier", "tools"}
     assert not adapter.model_fields & adapter.billing_fields
-    assert all(re.fullmatch(r"/?[a-z_]+(\.[a-z_]+)*", path) for path in adapter.object_fields)
+    assert all(re.fullmatch(r"/?[a-z_]+(\.([a-z_]+|\*))*", path) for path in adapter.object_fields)
+    assert set(adapter.object_fields.values()) <= set(KINDS)
+    assert (adapter.lists in KINDS) if adapter.purpose == "list" else adapter.lists is None
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)

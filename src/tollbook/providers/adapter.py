@@ -7,6 +7,7 @@ from tollbook.providers.answer import read_error
 from tollbook.providers.body import (
     BillingFieldRefused,
     Members,
+    Splice,
     read_value,
     replace_model,
     scan,
@@ -45,6 +46,8 @@ class JsonAdapter(ABC):
     request_headers: frozenset[bytes] = frozenset({b"accept", b"content-type", b"user-agent"})
     query_fields: frozenset[str] = frozenset()
     vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
+    region_headers: tuple[bytes, ...] = ()
+    lists: str | None = None
     convention: str = "none"
     not_captured: tuple[str, ...] = ()
     signs: bool = False
@@ -76,10 +79,13 @@ class JsonAdapter(ABC):
 
     def prepare(self, call: Call, model: str) -> Prepared:
         """The body with the target's model. Raises BillingFieldRefused."""
-        values, spans = call.members
         self.refuse_billing(call)
-        changes = replace_model(values, spans, model) if self.purpose == "metered" else []
+        changes = self.model_change(call, model) if self.purpose == "metered" else []
         return Prepared(path=self.path(call, model), body=splice(call.body, changes), streams=self.streamed(call))
+
+    def model_change(self, call: Call, model: str) -> list[Splice]:
+        """What of the body changes so that it asks for `model`. Raises BadInput when it names none."""
+        return replace_model(call.members.values, call.members.spans, model)
 
     def path(self, call: Call, model: str) -> str:
         """The vendor's path: the route's, with its names and the target's model, and what may pass of the query."""
@@ -105,6 +111,10 @@ class JsonAdapter(ABC):
     @abstractmethod
     def stream(self, prepared: Prepared) -> StreamReader:
         """A reader for one streamed answer."""
+
+    def read_head(self, reading: Reading, headers: Headers) -> None:
+        """Nothing: headers say nothing that bodies do not."""
+        return
 
     @abstractmethod
     def estimate(self, call: Call, reading: Reading) -> Estimate:
@@ -162,5 +172,7 @@ def _texts(value: object, path: str) -> list[str]:
         return [text for one in value for text in _texts(one, path)]
     if not path:
         return [value] if isinstance(value, str) else []
+    if not isinstance(value, dict):
+        return []
     name, _, rest = path.partition(".")
-    return _texts(value.get(name), rest) if isinstance(value, dict) else []
+    return _texts(list(value.values()) if name == "*" else value.get(name), rest)

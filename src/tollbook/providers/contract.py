@@ -34,6 +34,7 @@ KINDS: Final = (
     "completion",
     "skill",
     "prompt",
+    "item",
 )
 """What vendors keep for us, by kind."""
 
@@ -49,7 +50,8 @@ class Reading(Struct, kw_only=True):
     """What a vendor's answer says of itself.
 
     `usage` is in disjoint classes and None when nothing final was reported; `basis` is `provider_reported` when there
-    is a usage, else `unreported`. `partial` is what had been said when the answer broke off before a final usage (flag
+    is a usage, `computed` when it was counted from the answer because the vendor reports none, else `unreported`.
+    `partial` is what had been said when the answer broke off before a final usage (flag
     `partial_usage`): a floor for `Adapter.estimate`, and nothing to charge by. `raw` is the vendor's usage object as it
     came (on one line, at most 8 KiB; for a stream that spreads it over events, the merged object). `flags` are words of
     FLAGS. `complete` is False for an answer that ended without its terminal event or that carries an error; a usage can
@@ -57,7 +59,9 @@ class Reading(Struct, kw_only=True):
     number of UTF-8 bytes of answer text that were seen and `output_deltas` in how many pieces they came, for estimates;
     0 where the usage was reported. `shares` is what of the answer is priced at another model's price; it is not in
     `usage`. `vendor_cost` is the vendor's own figure of what the answer cost, in US dollars, as decimal text: it
-    stands beside ours and is never charged by. `made` are the vendor objects that the answer created.
+    stands beside ours and is never charged by. `made` are the vendor objects that the answer created. `provider` is who
+    did the work where the vendor is a broker and says so. `request_id` is the vendor's id of the request where the body
+    tells it.
     """
 
     usage: Usage | None = None
@@ -77,13 +81,15 @@ class Reading(Struct, kw_only=True):
     shares: list[Share] = []
     vendor_cost: str | None = None
     made: list[VendorObject] = []
+    provider: str | None = None
+    request_id: str | None = None
 
 
 FLAGS: Final = {
     "inconsistent_usage": "a breakdown does not fit its headline, or the parts exceed the vendor's total",
     "hidden_tokens": "the vendor's total exceeds its parts; the difference stands in output_reasoning",
     "reasoning_beside_output": "reasoning is not inside the completion count; the vendor's total says so",
-    "assumed_modality": "cached tokens and audio or image tokens overlap in a way that was not reported",
+    "assumed_modality": "the modality of some tokens, or of the cached ones among them, was not reported",
     "assumed_cache_ttl": "a cache write was reported without its time to live",
     "iterations": "the vendor lists iterations, which the top-level counts may not cover",
     "fallback_credit": "the vendor may credit part of this answer",
@@ -91,17 +97,25 @@ FLAGS: Final = {
     "raw_too_long": "the vendor's usage object is longer than 8 KiB and was not kept",
     "unreadable_body": "the answer could not be decoded",
     "unreadable_event": "an event of the stream could not be decoded",
-    "event_too_long": "an event of the stream was longer than 1 MiB and passed on unread",
+    "event_too_long": "an event of the stream was longer than its reader allows and passed on unread",
+    "background": "the work goes on at the vendor: its usage comes when the response is fetched",
+    "audio_by_second": "audio tokens in the vendor's total are metered by the second and stand in no token class",
+    "repeated_usage": "the stream had several usages that differ; the last one stands",
+    "unreported_tool": "a built-in tool did work that is billed apart and whose usage was not reported",
 }
 """What can be remarkable in an answer, and what each word says."""
 
 
 class Estimate(Struct, kw_only=True):
-    """An estimated usage, how it was made, and the most each class can be. A class without a bound has none known."""
+    """An estimated usage, how it was made, and the most each class can be. A class without a bound has none known.
+
+    `basis` is `computed` where the request alone decides the usage, so that counting it is exact (characters to speak).
+    """
 
     usage: Usage
     method: str
     bound: Usage
+    basis: str = "estimated"
 
 
 class StreamReader(Protocol):
@@ -196,13 +210,17 @@ class Adapter(Protocol):
     billing_fields: frozenset[str]
     """Top-level members that select who is billed; `prepare` refuses a body that has one."""
     object_fields: dict[str, str]
-    """Members that name something the vendor keeps, as dotted paths, and its kind; lists are passed through. A path
-    that begins with `/` is a name in the route."""
+    """Members that name something the vendor keeps, as dotted paths, and its kind; lists are passed through, and `*`
+    stands for every member of an object. A path that begins with `/` is a name in the route."""
     request_headers: frozenset[bytes]
     """Lower-case names of client headers that are passed to the vendor; all others are dropped."""
     query_fields: frozenset[str]
     """Names of query parameters that are passed to the vendor; all others are dropped."""
     vendor_request_id_headers: tuple[bytes, ...]
+    region_headers: tuple[bytes, ...]
+    """Lower-case names of headers of the answer that tell the region that served it."""
+    lists: str | None
+    """The kind of object that a list is of; only where `purpose` is `list`."""
     convention: str
     """How the vendor's counts stand to each other: a word of CONVENTIONS."""
     not_captured: tuple[str, ...]
@@ -240,6 +258,10 @@ class Adapter(Protocol):
 
     def stream(self, prepared: Prepared) -> StreamReader:
         """A reader for one streamed answer."""
+        ...
+
+    def read_head(self, reading: Reading, headers: Headers) -> None:
+        """Add to the reading of a stream what only the answer's headers say (tier, speed)."""
         ...
 
     def estimate(self, call: Call, reading: Reading) -> Estimate:

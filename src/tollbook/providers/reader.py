@@ -1,10 +1,11 @@
 """What the stream readers of all formats share: events out of bytes, hiding one, counting the text that passed."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from tollbook.providers.answer import flag
 from tollbook.providers.contract import Reading
-from tollbook.providers.sse import Piece, Splitter, parse_event, single_event
+from tollbook.providers.sse import EVENT_LIMIT, Piece, Splitter, parse_event, single_event
 
 
 class EventReader(ABC):
@@ -14,11 +15,14 @@ class EventReader(ABC):
     events may have to be hidden (`hides`), an event is held back until it is whole; else all bytes pass at once.
     """
 
+    event_limit: ClassVar[int] = EVENT_LIMIT
+    """The longest event that is read, in bytes; as much may be held back for each stream."""
+
     __slots__ = ("_between", "_deltas", "_error", "_flags", "_hides", "_splitter", "_text")
 
     def __init__(self, hides: bool = False) -> None:
         self._hides = hides
-        self._splitter = Splitter()
+        self._splitter = Splitter(self.event_limit)
         self._between = True
         self._flags: list[str] = []
         self._error: str | None = None

@@ -8,7 +8,7 @@ import re
 from typing import Final, NamedTuple, TypeAlias
 
 EVENT_LIMIT: Final = 1 << 20
-"""An event longer than this many bytes is passed on unread."""
+"""An event longer than this many bytes is passed on unread, where a reader does not say otherwise."""
 
 _END: Final = rb"(?:\n|\r\n|\r(?=[^\n]))"
 _BOUNDARY: Final = re.compile(rb"\n" + _END + rb"|\r\n" + _END + rb"|\r(?!\n)" + _END)
@@ -82,12 +82,13 @@ def _ends(data: bytes | bytearray, start: int) -> list[int]:
 
 
 class Splitter:
-    """Cuts a stream into events. Holds back what is not whole yet, never more than EVENT_LIMIT bytes."""
+    """Cuts a stream into events. Holds back what is not whole yet, never more than `limit` bytes."""
 
-    __slots__ = ("_held", "_overlong")
+    __slots__ = ("_held", "_limit", "_overlong")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = EVENT_LIMIT) -> None:
         self._held: Final = bytearray()
+        self._limit: Final = limit
         self._overlong = False
 
     @property
@@ -107,14 +108,14 @@ class Splitter:
         pieces: list[Piece] = []
         begin = 0
         for end in _ends(buffer, search_from):
-            pieces.append((bytes(buffer[begin:end]), not self._overlong and end - begin <= EVENT_LIMIT))
+            pieces.append((bytes(buffer[begin:end]), not self._overlong and end - begin <= self._limit))
             self._overlong = False
             begin = end
         if buffer is held:
             del held[:begin]
         else:
             held += data[begin:]
-        if len(held) > (_OVERLAP if self._overlong else EVENT_LIMIT):
+        if len(held) > (_OVERLAP if self._overlong else self._limit):
             pieces.append((bytes(held[:-_OVERLAP]), False))
             del held[:-_OVERLAP]
             self._overlong = True

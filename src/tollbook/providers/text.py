@@ -4,7 +4,20 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-_MEDIA: Final = frozenset({"image_url", "input_audio", "file", "image", "document", "container_upload"})
+_MEDIA: Final = frozenset(
+    {
+        "image_url",
+        "input_audio",
+        "file",
+        "image",
+        "document",
+        "container_upload",
+        "input_image",
+        "input_file",
+        "image_generation_call",
+        "computer_screenshot",
+    }
+)
 """Types of message parts that hold or name something other than text."""
 
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
