@@ -13,7 +13,7 @@ from tollbook.gateway.recorder import Opening
 from tollbook.gateway.request import Admitted
 from tollbook.journal.entry import Attempt, Rating, Settlement
 from tollbook.pricing.rate import Rater
-from tollbook.providers.answer import word
+from tollbook.providers.answer import WORD_LIMIT, word
 from tollbook.providers.contract import Reading, StreamReader
 
 _OUR_CUTS: Final = {
@@ -79,7 +79,7 @@ def settle(facts: Facts) -> Settled:
     reading = _reading(facts)
     outcome = _outcome(facts, reading)
     usage, basis, method, bound = _usage(facts, reading, outcome)
-    billable = charging.billable(outcome, call.status, basis == "provider_reported")
+    billable = basis == "provider_reported" or charging.billable(outcome, call.status, usage_reported=False)
     opening = facts.opening
     settlement = Settlement(
         opened=opening.recorded if opening is not None else call.began,
@@ -190,5 +190,5 @@ def _usage(facts: Facts, reading: Reading, outcome: str) -> tuple[Usage | None, 
 def _vendor_request_id(headers: Headers, names: tuple[bytes, ...]) -> str | None:
     for name, value in headers:
         if name in names:
-            return word(value.decode("latin-1"))
+            return word(value[:WORD_LIMIT].decode("latin-1"))
     return None

@@ -6,6 +6,7 @@ messages), repeated names are let through as they came.
 """
 
 import re
+from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple, NoReturn
 
 import msgspec
@@ -131,10 +132,16 @@ def replace_model(members: dict[str, bytes], spans: dict[str, tuple[int, int]], 
 
     Raises BadInput when the body names no model or its model is not text.
     """
-    if text_member(members, "model") == model:
+    told = _as_json(model)
+    if members.get("model") == told or text_member(members, "model") == model:
         return []
     start, end = spans["model"]
-    return [Splice(start, end, msgspec.json.encode(model))]
+    return [Splice(start, end, told)]
+
+
+@lru_cache(maxsize=1024)
+def _as_json(model: str) -> bytes:
+    return msgspec.json.encode(model)
 
 
 def text_member(members: dict[str, bytes], name: str) -> str:

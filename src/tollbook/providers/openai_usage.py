@@ -67,6 +67,9 @@ def _split_prompt(usage: Usage, prompt: int, details: _PromptDetails | None, fla
         return
     cached, written = details.cached_tokens, details.cache_write_tokens
     audio, image = details.audio_tokens, details.image_tokens
+    if not (cached or written or audio or image):
+        usage["input"] = prompt
+        return
     if (cached or written) and (audio or image):
         flag(flags, "assumed_modality")
     parts = {"input_cache_read": cached, "input_cache_write": written, "input.audio": audio, "input.image": image}
@@ -79,6 +82,9 @@ def _split_completion(usage: Usage, report: _CompletionUsage, completion: int, f
         usage["output"] = completion
         return
     reasoning, audio = details.reasoning_tokens, details.audio_tokens
+    if not (reasoning or audio):
+        usage["output"] = completion
+        return
     if reasoning and report.total_tokens == (report.prompt_tokens or 0) + completion + reasoning:
         split_headline(usage, completion, "output", {"output.audio": audio}, flags)
         usage["output_reasoning"] = reasoning
