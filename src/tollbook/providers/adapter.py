@@ -46,6 +46,7 @@ class JsonAdapter(ABC):
     request_headers: frozenset[bytes] = frozenset({b"accept", b"content-type", b"user-agent"})
     query_fields: frozenset[str] = frozenset()
     vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
+    stream_types: tuple[bytes, ...] = (b"text/event-stream",)
     region_headers: tuple[bytes, ...] = ()
     lists: str | None = None
     convention: str = "none"

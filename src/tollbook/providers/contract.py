@@ -217,6 +217,8 @@ class Adapter(Protocol):
     query_fields: frozenset[str]
     """Names of query parameters that are passed to the vendor; all others are dropped."""
     vendor_request_id_headers: tuple[bytes, ...]
+    stream_types: tuple[bytes, ...]
+    """The media types that a streamed answer of this operation comes in."""
     region_headers: tuple[bytes, ...]
     """Lower-case names of headers of the answer that tell the region that served it."""
     lists: str | None
