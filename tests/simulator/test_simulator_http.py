@@ -157,7 +157,7 @@ def test_the_admin_endpoints(simulator: Simulator) -> None:
     with pytest.raises(HTTPError, match="404"):
         fetch(url + "/bokos")
     assert fetch(url + "/reset", {}) == {"rules": []}
-    assert fetch(url + "/books") == {"received": [], "billed": []}
+    assert fetch(url + "/books") == {"received": [], "billed": [], "ended": []}
 
 
 @pytest.fixture(scope="module")

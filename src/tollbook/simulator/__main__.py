@@ -40,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first-byte-ms", type=int, default=usual.first_byte_ms, metavar="MS")
     parser.add_argument("--chunk-ms", type=int, default=usual.chunk_ms, metavar="MS")
     parser.add_argument("--chunk-tokens", type=int, default=usual.chunk_tokens, metavar="N")
+    parser.add_argument("--later-ms", type=int, default=usual.later_ms, metavar="MS")
+    parser.add_argument("--aws-key", metavar="ID:SECRET", help="verify Bedrock's signatures with it")
     parser.add_argument("--abort-billing", choices=["whole", "generated"], default=usual.abort_billing)
     parser.add_argument("--tls-cert", type=pathlib.Path, metavar="PEM")
     parser.add_argument("--tls-key", type=pathlib.Path, metavar="PEM")
@@ -52,7 +54,9 @@ async def _serve(options: argparse.Namespace) -> None:
         first_byte_ms=options.first_byte_ms,
         chunk_ms=options.chunk_ms,
         chunk_tokens=options.chunk_tokens,
+        later_ms=options.later_ms,
         abort_billing=options.abort_billing,
+        aws_key=options.aws_key,
     )
     rules = load_rules(options.rules) if options.rules else ()
     server = Server(Service(settings, Rulebook(settings.seed, rules), Books(options.books)))

@@ -1,5 +1,6 @@
 """The simulator's own endpoints: look into the books, install rules, start over. Meant for tests on one machine."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -15,18 +16,17 @@ from tollbook.simulator.rulebook import Rulebook
 ADMIN_PATH: Final = "/simulator"
 
 
-def administer(call: Call, rulebook: Rulebook, books: Books) -> Reply:
+def administer(call: Call, rulebook: Rulebook, books: Books, reset: Callable[[], None]) -> Reply:
     """Answer a request to one of the endpoints; 404 names them."""
     match call.method, call.path.removeprefix(ADMIN_PATH):
         case "GET", "/books":
-            return _reply(call, 200, {"received": books.received, "billed": books.billed})
+            return _reply(call, 200, {"received": books.received, "billed": books.billed, "ended": books.ended})
         case "GET", "/rules":
             return _reply(call, 200, {"rules": rulebook.rules})
         case "POST", "/rules":
             return _install(call, rulebook)
         case "POST", "/reset":
-            rulebook.reset()
-            books.clear()
+            reset()
             return _reply(call, 200, {"rules": rulebook.rules})
     known = "GET /simulator/books, GET or POST /simulator/rules, POST /simulator/reset"
     return _reply(call, 404, {"error": f"no {call.method} {call.path}; known: {known}"})

@@ -14,12 +14,16 @@ from msgspec import Struct
 
 RECEIVED: Final = "received.jsonl"
 BILLED: Final = "billed.jsonl"
+ENDED: Final = "ended.jsonl"
 
 _Line = TypeVar("_Line", bound=Struct)
 
 
 class Received(Struct, frozen=True, kw_only=True):
-    """A request whose headers arrived. `model_asked` is None when its body could not be read or came later."""
+    """A request whose headers arrived. `model_asked` is None when its body could not be read or came later.
+
+    `format` and `operation` say what the path leads to: None when it leads nowhere.
+    """
 
     instant: str
     vendor: str | None
@@ -29,12 +33,37 @@ class Received(Struct, frozen=True, kw_only=True):
     request_id: str | None
     account: str | None
     model_asked: str | None
+    format: str | None = None
+    operation: str | None = None
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """How a received request ended, from the vendor's side.
+
+    `status` is that of the answer, None when none was begun; `ending` is one of ENDINGS; `billed` says whether a
+    billed line was written for it by then (work that is done later has its line later).
+    """
+
+    instant: str
+    vendor_request_id: str
+    attempt_id: str | None
+    request_id: str | None
+    status: int | None
+    ending: str
+    billed: bool
+
+
+ENDINGS: Final = ("answered", "broken_off", "unanswered", "client_gone")
+"""The whole answer was sent; it was broken off by the vendor; nothing was sent; the client left before its end."""
 
 
 class Billed(Struct, frozen=True, kw_only=True):
     """Work that the vendor charges for: usage in its own field names, the amount as exact decimal text.
 
     `complete` is False when the client never got the whole answer; `vendor_request_id` is the id of the received line.
+    `counts` is the usage in plain terms: classes that do not overlap, those that are zero left out. A line of a batch
+    has the ids of the batch and of the line, a request id of its own, and the attempt id of the request that created
+    the batch.
     """
 
     instant: str
@@ -51,6 +80,13 @@ class Billed(Struct, frozen=True, kw_only=True):
     amount: str
     currency: str
     complete: bool
+    format: str = ""
+    operation: str = ""
+    counts: dict[str, int] = {}
+    geo: str | None = None
+    speed: str | None = None
+    batch_id: str | None = None
+    custom_id: str | None = None
 
 
 class Books:
@@ -60,6 +96,7 @@ class Books:
         self.directory = directory
         self._received: _Lines[Received] = _Lines(Received, directory and directory / RECEIVED)
         self._billed: _Lines[Billed] = _Lines(Billed, directory and directory / BILLED)
+        self._ended: _Lines[Ended] = _Lines(Ended, directory and directory / ENDED)
 
     @property
     def received(self) -> list[Received]:
@@ -71,25 +108,38 @@ class Books:
         """All work billed, in order."""
         return self._billed.lines()
 
+    @property
+    def ended(self) -> list[Ended]:
+        """How requests ended, in order."""
+        return self._ended.lines()
+
     def receive(self, line: Received) -> None:
         self._received.append(line)
 
     def bill(self, line: Billed) -> None:
         self._billed.append(line)
 
+    def end(self, line: Ended) -> None:
+        self._ended.append(line)
+
     def clear(self) -> None:
-        """Empty both books."""
-        self._received.clear()
-        self._billed.clear()
+        """Empty the books."""
+        for lines in (self._received, self._billed, self._ended):
+            lines.clear()
 
     def close(self) -> None:
-        self._received.close()
-        self._billed.close()
+        for lines in (self._received, self._billed, self._ended):
+            lines.close()
 
 
 def read_books(directory: pathlib.Path) -> tuple[list[Received], list[Billed]]:
     """The books of a simulator that runs, or ran, elsewhere: received and billed lines."""
     return _read(directory / RECEIVED, Received), _read(directory / BILLED, Billed)
+
+
+def read_endings(directory: pathlib.Path) -> list[Ended]:
+    """How the requests ended that a simulator received elsewhere."""
+    return _read(directory / ENDED, Ended)
 
 
 def account_of(key: str) -> str:

@@ -2,9 +2,14 @@
 
 import re
 import zlib
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from tollbook.simulator.routes import Found
 
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
 
@@ -16,6 +21,9 @@ class Call(Struct):
     method: str
     path: str
     headers: dict[bytes, bytes]
+    query: str = ""
+    found: "Found | None" = None
+    """Where its path leads."""
     keep_alive: bool = True
     chunked: bool = True
     """Whether the client understands chunked transfer coding (HTTP/1.1)."""
@@ -24,11 +32,24 @@ class Call(Struct):
     """Whether the body was longer than the vendor reads; `body` is then its beginning."""
     noted: bool = False
     """Whether it stands in the books."""
+    billed: bool = False
+    """Whether it was billed although it was refused."""
+    ended: bool = False
+    """Whether the books say how it ended."""
 
     def header(self, name: bytes) -> str | None:
         """A header's value by its lower-case name."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names in the path."""
+        return self.found.names if self.found else {}
+
+    def parameter(self, name: str) -> str | None:
+        """The first value of a parameter in the query."""
+        return parse_qs(self.query).get(name, [None])[0]
 
     @property
     def attempt_id(self) -> str | None:

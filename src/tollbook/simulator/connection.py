@@ -56,6 +56,9 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._reply is not None:
             self._give_up(self._reply)
+        for call in (*self._waiting, self._call):
+            if call is not None:
+                self._service.abandon(call)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -93,11 +96,11 @@ class Connection(asyncio.Protocol):
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        path = self._target.partition(b"?")[0].decode("latin-1")
+        path, _, query = self._target.decode("latin-1").partition("?")
         method = self._parser.get_method().decode("latin-1")
         chunked = self._parser.get_http_version() != "1.0"
         keep_alive = self._parser.should_keep_alive()
-        self._call = self._service.call(method, path, self._headers, keep_alive, chunked)
+        self._call = self._service.call(method, path, self._headers, keep_alive, chunked, query)
         if self._headers.get(b"expect", b"").lower() == b"100-continue":
             self._transport.write(_CONTINUE)
 
@@ -162,12 +165,12 @@ class Connection(asyncio.Protocol):
 
     def _settle(self, reply: Reply, generated: int) -> None:
         if reply.settle is not None:
-            reply.settle(generated, reply.whole)
+            reply.settle(generated, reply.planned)
 
     def _give_up(self, reply: Reply) -> None:
         """The client left: what was generated until now is all that was used."""
         if reply.settle is not None:
-            reply.settle(reply.pieces[self._next - 1][1] if self._next else 0, False)
+            reply.settle(reply.pieces[self._next - 1][1] if self._next else 0, "client_gone")
 
     def _end(self, reply: Reply) -> None:
         match reply.ending:

@@ -5,19 +5,19 @@ from typing import Final
 
 import msgspec
 
-from tollbook.simulator.answer import Answer, Event, Wire
+from tollbook.simulator.answer import Answer, Event
 from tollbook.simulator.call import Call
 from tollbook.simulator.reply import (
     Ending,
     Reply,
     chunked,
     date_line,
-    event_bytes,
     length_lines,
     status_line,
     stream_lines,
 )
 from tollbook.simulator.rule import Rule
+from tollbook.simulator.vendor import Operation, Paper, Vendor
 
 Faults = Mapping[str, Rule]
 
@@ -48,34 +48,54 @@ def json_reply(status: int, body: bytes, extra: bytes = b"", keep_alive: bool = 
     """A buffered reply with a JSON body."""
     closing = b"" if keep_alive else b"connection: close\r\n"
     head = status_line(status) + extra + closing + length_lines(len(body))
-    return Reply(head, [(body, 0)], Ending.KEEP if keep_alive else Ending.CLOSE)
+    return Reply(head, [(body, 0)], Ending.KEEP if keep_alive else Ending.CLOSE, status=status)
 
 
 def error_reply(
-    call: Call, wire: Wire, status: int, message: str | None = None, retry_after: int | None = None
+    call: Call, vendor: Vendor, status: int, message: str | None = None, retry_after: int | None = None
 ) -> Reply:
     """An error in the vendor's own shape, with `retry-after` in seconds when told, and always for 429."""
-    extra = wire.headers(call.number, 1)
+    extra = vendor.headers(call.number, 1) + vendor.error_headers(status)
     if retry_after is None and status == 429:
         retry_after = _RETRY_AFTER
     if retry_after is not None:
         extra += b"retry-after: %d\r\n" % retry_after
-    body = wire.error(status, message or _MESSAGES[status], call.number)
+    body = vendor.error(status, message or _MESSAGES[status], call.number)
     return json_reply(status, body, extra, call.keep_alive)
 
 
+def paper_reply(call: Call, vendor: Vendor, paper: Paper, faults: Faults) -> Reply:
+    """The reply to an errand. Faults of an answer's content have nothing to act on."""
+    first_byte_ms, chunk_ms = _pace(faults, 0, 0)
+    head = status_line(paper.status) + vendor.headers(call.number, 1)
+    reply = _buffered(call, head, paper.body, paper.content_type, 0, faults)
+    reply.status = paper.status
+    return _bend(reply, faults, False, 0, first_byte_ms, chunk_ms)
+
+
 def answer_reply(
-    call: Call, wire: Wire, answer: Answer, faults: Faults, stream: bool, first_byte_ms: int, chunk_ms: int
+    call: Call, operation: Operation, answer: Answer, faults: Faults, stream: bool, first_byte_ms: int, chunk_ms: int
 ) -> Reply:
     """The reply to an accepted request; waits are in milliseconds."""
     first_byte_ms, chunk_ms = _pace(faults, first_byte_ms, chunk_ms)
     total = answer.tokens.all_output
+    head = status_line(200) + date_line(answer.created) + operation.vendor.headers(call.number, first_byte_ms + 1)
+    head += operation.head(answer, stream)
+    if stream:
+        reply = _stream(call, head, operation, answer, faults)
+    else:
+        body, content_type = operation.body(answer), operation.content_type(answer, False)
+        reply = _buffered(call, head, body, content_type, total, faults)
+    return _bend(reply, faults, stream, total, first_byte_ms, chunk_ms)
+
+
+def _bend(reply: Reply, faults: Faults, stream: bool, total: int, first_byte_ms: int, chunk_ms: int) -> Reply:
+    """Faults of the connection, and the pace."""
     if "accept_then_timeout" in faults:
-        return Reply(ending=Ending.HANG, generated=total, whole=False)
+        return Reply(ending=Ending.HANG, generated=total, whole=False, status=None)
     if "drop" in faults:
-        return Reply(ending=Ending.RESET, first_byte_ms=first_byte_ms, generated=0 if stream else total, whole=False)
-    head = status_line(200) + date_line(answer.created) + wire.headers(call.number, first_byte_ms + 1)
-    reply = _stream(call, head, wire, answer, faults) if stream else _buffered(call, head, wire, answer, faults)
+        generated = 0 if stream else total
+        return Reply(ending=Ending.RESET, first_byte_ms=first_byte_ms, generated=generated, whole=False, status=None)
     if "cut_before_body" in faults:
         reply.pieces = []
         reply.ending = Ending.RESET
@@ -103,26 +123,26 @@ def _stop(faults: Faults, stream: bool) -> Rule | None:
     return next((faults[name] for name in names if name in faults), None)
 
 
-def _buffered(call: Call, head: bytes, wire: Wire, answer: Answer, faults: Faults) -> Reply:
-    body = wire.body(answer)
+def _buffered(call: Call, head: bytes, body: bytes, content_type: str, total: int, faults: Faults) -> Reply:
     closing = b"" if call.keep_alive else b"connection: close\r\n"
-    head += closing + length_lines(len(body))
-    total = answer.tokens.all_output
+    head += closing + length_lines(len(body), content_type)
     stop = _stop(faults, stream=False)
-    if stop is not None:
+    if stop is not None and body:
         part = body[: min(len(body) - 1, len(body) // 2 if stop.after is None else stop.after)]
         return Reply(head, _split([(part, total)], faults), _broken(stop), whole=False)
     return Reply(head, _split([(body, total)], faults), Ending.KEEP if call.keep_alive else Ending.CLOSE)
 
 
-def _stream(call: Call, head: bytes, wire: Wire, answer: Answer, faults: Faults) -> Reply:
-    events = wire.events(answer)
+def _stream(call: Call, head: bytes, operation: Operation, answer: Answer, faults: Faults) -> Reply:
+    events = operation.events(answer)
     stop = _stop(faults, stream=True)
     if stop is not None:
         events = _first_events(events, stop.after)
         if stop.do == "error_event":
-            events.append(msgspec.structs.replace(wire.error_event(call.number), generated=events[-1].generated))
-    pieces = _split([(event_bytes(event, faults), event.generated) for event in events], faults)
+            generated = events[-1].generated if events else 0
+            events.append(msgspec.structs.replace(operation.error_event(answer), generated=generated))
+    framed = [(operation.frame(event, answer, place == 0), event.generated) for place, event in enumerate(events)]
+    pieces = _split(framed, faults)
     broken = stop is not None and stop.do in ("cut", "cut_fin")
     if call.chunked:
         pieces = chunked(pieces, closed=not broken)
@@ -130,7 +150,8 @@ def _stream(call: Call, head: bytes, wire: Wire, answer: Answer, faults: Faults)
         ending = _broken(stop)
     else:
         ending = Ending.KEEP if call.keep_alive and call.chunked else Ending.CLOSE
-    return Reply(head + stream_lines(call.chunked), pieces, ending, whole=stop is None)
+    lines = stream_lines(call.chunked, operation.content_type(answer, True))
+    return Reply(head + lines, pieces, ending, whole=stop is None)
 
 
 def _first_events(events: list[Event], after: int | None) -> list[Event]:

@@ -14,12 +14,13 @@ from msgspec import Struct
 
 from tollbook.core.faults import BadInput
 from tollbook.simulator.rule import Rule
+from tollbook.simulator.tokens import Tokens
 
-USAGE_NAMES: Final = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning")
-"""Disjoint token classes that can be dictated."""
+USAGE_NAMES: Final = Tokens.__struct_fields__
+"""What can be dictated: token classes that do not overlap, and counts of what is no token."""
 
-PACE_NAMES: Final = ("first_byte_ms", "chunk_ms", "chunk_tokens")
-"""How fast the answer comes, and how many tokens each chunk has."""
+PACE_NAMES: Final = ("first_byte_ms", "chunk_ms", "chunk_tokens", "later_ms")
+"""How fast the answer comes, how many tokens each chunk has, and how long background work takes."""
 
 _WHEN_NAMES: Final = ("vendor", "model", "attempt", "stream")
 _RULE_NAMES: Final = ("times", "probability", "after", "ms", "retry_after", "served", "tokens", "billed")

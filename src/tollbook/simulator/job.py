@@ -7,73 +7,84 @@ from msgspec import Struct
 
 from tollbook.core.clock import Clock, format_instant
 from tollbook.simulator import tariff
-from tollbook.simulator.answer import Answer, Wire
+from tollbook.simulator.answer import Answer
 from tollbook.simulator.books import Billed, Books
 from tollbook.simulator.call import Call
 from tollbook.simulator.question import Question
 from tollbook.simulator.rule import Rule
 from tollbook.simulator.tokens import Tokens
+from tollbook.simulator.vendor import Operation
 
 _SHORTEST: Final = 16
 _SPREAD: Final = 48
 
 
 class Job(Struct):
-    """An accepted request: who serves it, what it uses. `bill_whole` is the vendor's rule for aborted answers."""
+    """An accepted request: who serves it, what it uses. `bill_whole` is the vendor's rule for aborted
+    answers, `free` says that this one is not billed at all."""
 
     call: Call
-    wire: Wire
+    operation: Operation
     account: str
     asked: str
-    model: tariff.Model
     tier: str
-    geo: str | None
     bill_whole: bool
     books: Books
     clock: Clock
+    batch_id: str | None = None
+    custom_id: str | None = None
+    free: bool = False
     settled: bool = False
 
-    def settle(self, answer: Answer, generated: int, complete: bool) -> None:
-        """Bill the work, the first time this is called: all of it, or what was generated when it was given up."""
-        if self.settled:
-            return
+    def settle(self, answer: Answer, generated: int, complete: bool) -> bool:
+        """Bill the work, the first time this is called: all of it, or what was generated when it was given up.
+
+        Returns whether the work is billed: what is `free` is not.
+        """
+        if self.settled or self.free:
+            return not self.free
         self.settled = True
         tokens = answer.tokens if self.bill_whole else answer.tokens.generated(generated)
+        vendor = self.operation.vendor
         self.books.bill(
             Billed(
                 instant=format_instant(self.clock()),
-                vendor=self.wire.vendor,
-                vendor_request_id=self.wire.request_id(self.call.number),
-                response_id=self.wire.response_id(self.call.number),
+                vendor=vendor.name,
+                vendor_request_id=vendor.request_id(self.call.number),
+                response_id=self.operation.response_id(answer.number),
                 attempt_id=self.call.attempt_id,
                 request_id=self.call.request_id,
                 account=self.account,
                 model_asked=self.asked,
-                model_served=self.model.snapshot,
+                model_served=answer.model,
                 tier=self.tier,
-                usage=self.wire.usage(answer, tokens),
-                amount=tariff.amount(self.model, self.tier, tokens, self.geo),
+                usage=self.operation.usage(answer, tokens),
+                amount=tariff.amount(answer.sold, self.tier, tokens, answer.geo, answer.speed),
                 currency="USD",
                 complete=complete,
+                format=vendor.format,
+                operation=self.operation.name,
+                counts=tokens.counted(),
+                geo=answer.geo,
+                speed=answer.speed,
+                batch_id=self.batch_id,
+                custom_id=self.custom_id,
             )
         )
+        return True
 
 
-def meter(question: Question, texts: list[str], numbers: Mapping[str, int], cached: Rule | None, mix: int) -> Tokens:
+def meter(question: Question, numbers: Mapping[str, int], cached: Rule | None, mix: int) -> Tokens:
     """Count a request: what is dictated stands, the rest is counted or, for the answer's length, made from `mix`.
 
     Output never exceeds the limit the request asked for. `cached` moves input to cache reads.
     """
-    counted = numbers["input"] if "input" in numbers else question.count(texts)
-    read = 0
+    counts = {"output": _SHORTEST + mix % _SPREAD, **question.counts}
+    counts |= {name: number for name, number in numbers.items() if name in Tokens.__struct_fields__}
     if cached is not None:
+        counted = counts.get("input", 0)
         read = min(counted, counted // 2 if cached.tokens is None else cached.tokens)
-    tokens = Tokens(
-        input=counted - read,
-        cache_read=numbers.get("cache_read", 0) + read,
-        cache_write_5m=numbers.get("cache_write_5m", 0),
-        cache_write_1h=numbers.get("cache_write_1h", 0),
-        output=numbers.get("output", _SHORTEST + mix % _SPREAD),
-        reasoning=numbers.get("reasoning", 0),
-    )
+        counts["input"] = counted - read
+        counts["cache_read"] = counts.get("cache_read", 0) + read
+    tokens = Tokens(**counts)
     return tokens if question.limit is None else tokens.generated(question.limit)

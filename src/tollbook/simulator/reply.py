@@ -27,7 +27,7 @@ class Reply(Struct):
 
     `pieces` are the body, each with the output tokens generated when it is sent, `generated` those of a reply that
     has none; `whole` tells whether the pieces are the whole answer. `settle` is called with the tokens generated and
-    whether the answer is complete, before the last piece or when the reply is given up.
+    how it ended, before the last piece or when the reply is given up.
     """
 
     head: bytes = b""
@@ -38,7 +38,16 @@ class Reply(Struct):
     first_byte_ms: int = 0
     chunk_ms: int = 0
     one_by_one: bool = False
-    settle: Callable[[int, bool], None] | None = None
+    status: int | None = 200
+    """None when no answer is begun."""
+    settle: Callable[[int, str], None] | None = None
+
+    @property
+    def planned(self) -> str:
+        """How it ends when the client stays to the end."""
+        if self.whole:
+            return "answered"
+        return "unanswered" if not self.head else "broken_off"
 
 
 def status_line(status: int) -> bytes:
@@ -51,15 +60,15 @@ def date_line(seconds: int) -> bytes:
     return f"date: {formatdate(seconds, usegmt=True)}\r\n".encode()
 
 
-def length_lines(length: int) -> bytes:
-    """The headers of a buffered JSON body, and the end of the head."""
-    return b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % length
+def length_lines(length: int, content_type: str = "application/json") -> bytes:
+    """The headers of a buffered body, and the end of the head."""
+    return f"content-type: {content_type}\r\ncontent-length: {length}\r\n\r\n".encode()
 
 
-def stream_lines(chunked: bool) -> bytes:
+def stream_lines(chunked: bool, content_type: str) -> bytes:
     """The headers of a stream, and the end of the head; without chunks its end is the connection's."""
-    framing = b"transfer-encoding: chunked\r\n" if chunked else b"connection: close\r\n"
-    return b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n" + framing + b"\r\n"
+    framing = "transfer-encoding: chunked" if chunked else "connection: close"
+    return f"content-type: {content_type}\r\ncache-control: no-cache\r\n{framing}\r\n\r\n".encode()
 
 
 def event_bytes(event: Event, quirks: Container[str]) -> bytes:

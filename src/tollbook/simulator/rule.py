@@ -59,6 +59,11 @@ FAULTS: Final[dict[str, Fault]] = {
     "delta_zero_input": Fault("`message_delta` reports zero input after a right `message_start` (Anthropic)"),
     "served_model": Fault("another model answers and is billed", ("served",)),
     "tier_downgrade": Fault("a better tier was asked for, the standard one serves and is billed"),
+    "usage_zero": Fault("every usage is all zero"),
+    "usage_elsewhere": Fault("usage stands where some servers put it (see below)"),
+    "failed": Fault(
+        "the response fails after it began, without usage; not billed unless told (responses)", ("billed",)
+    ),
     "cached": Fault("part of the input is read from a cache: `tokens`, or half", ("tokens",)),
 }
 """Every fault by name. `docs/simulator.md` lists them; a test compares."""

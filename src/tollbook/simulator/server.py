@@ -51,6 +51,7 @@ class Server:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(*tls)
         loop = asyncio.get_running_loop()
+        self._service.timer = loop.call_later
         self._server = await loop.create_server(
             lambda: Connection(self._service), host, port, ssl=context, backlog=_BACKLOG
         )
@@ -108,6 +109,10 @@ class Simulator:
         """The base URL for OpenAI's SDK."""
         return f"{self.url}/v1"
 
+    def url_of(self, vendor: str) -> str:
+        """The base URL of a vendor that has a prefix of its own, up to its version: `xai`, `groq` and the like."""
+        return f"{self.url}/{vendor}"
+
     def install(self, rules: Sequence[Rule | dict[str, Any]]) -> None:
         """Replace the rules. Raises BadInput when one says something unknown."""
         checked = read_rules(rules, "rules")
@@ -115,8 +120,7 @@ class Simulator:
 
     def reset(self) -> None:
         """Empty the books and go back to the first rules."""
-        self._call(self._rulebook.reset)
-        self._call(self.books.clear)
+        self._call(self._service.reset)
 
     def start(self) -> Self:
         """Listen; returns when connections are accepted.

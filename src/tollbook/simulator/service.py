@@ -1,31 +1,33 @@
-"""The vendor: takes a request, decides by rules and dictation, answers and bills."""
+"""The vendors: take a request, decide by rules and dictation, answer and bill."""
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tollbook.core.clock import SECOND, Clock, format_instant, now
 from tollbook.core.faults import BadInput
-from tollbook.simulator import anthropic, openai, tariff
+from tollbook.simulator import tariff
 from tollbook.simulator.admin import ADMIN_PATH, administer
-from tollbook.simulator.answer import Answer, Wire
-from tollbook.simulator.books import Books, Received, account_of
+from tollbook.simulator.answer import Answer
+from tollbook.simulator.books import Books, Ended, Received, account_of
 from tollbook.simulator.call import Call
-from tollbook.simulator.delivery import Faults, answer_reply, error_reply
-from tollbook.simulator.dictation import read_dictation
+from tollbook.simulator.catalogue import ROUTES, UNKNOWN
+from tollbook.simulator.delivery import Faults, answer_reply, error_reply, paper_reply
+from tollbook.simulator.dictation import Dictation, read_dictation
 from tollbook.simulator.job import Job, meter
-from tollbook.simulator.question import Question, read_question
+from tollbook.simulator.pricelist import Model
+from tollbook.simulator.question import Question
 from tollbook.simulator.reply import Reply
 from tollbook.simulator.rule import STATUS_FAULTS, Rule
 from tollbook.simulator.rulebook import Rulebook, Scene
-from tollbook.simulator.tokens import Tokens, answer_words
+from tollbook.simulator.shelf import Refusal, Shelf
+from tollbook.simulator.tokens import answer_words
+from tollbook.simulator.vendor import Errand, Operation, Vendor, Work
 
-KEY_PREFIX: Final = "sk-sim-"
-"""Any key that begins so is accepted, and each is an account of its own."""
-
-_WIRES: Final[dict[str, Wire]] = {openai.path: openai, anthropic.path: anthropic}
 _COMMAND_HEADERS: Final = (b"x-simulator-usage", b"x-simulator-fault")
 
 
@@ -33,184 +35,294 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How a vendor behaves when nothing goes wrong.
 
     `abort_billing` says what is billed when an answer is not delivered to its end: the `whole` answer (a vendor that
-    generates on, noticing nothing), or what was `generated` until then.
+    generates on, noticing nothing), or what was `generated` until then. `later_ms` is how long batches and
+    background responses take. `aws_key` is `ID:SECRET`: Bedrock's signatures are then verified with it, else any
+    well-formed one is accepted.
     """
 
     seed: int = 0
     first_byte_ms: int = 0
     chunk_ms: int = 0
     chunk_tokens: int = 4
+    later_ms: int = 0
     abort_billing: Literal["whole", "generated"] = "whole"
-
-
-class Refusal(Exception):
-    """A request that is answered with an error status; `message` None is the vendor's usual words for it."""
-
-    def __init__(self, status: int, message: str | None = None, retry_after: int | None = None) -> None:
-        super().__init__(status, message)
-        self.status = status
-        self.message = message
-        self.retry_after = retry_after
-
-    @classmethod
-    def told(cls, rule: Rule) -> "Refusal":
-        """The refusal that a rule orders."""
-        return cls(int(rule.do), retry_after=rule.retry_after)
+    aws_key: str | None = None
 
 
 class Service:
-    """Two vendors behind one address, told apart by path. Knows nothing of sockets."""
+    """All the vendors behind one listening address. Knows nothing of sockets."""
 
     def __init__(self, settings: Settings, rulebook: Rulebook, books: Books, clock: Clock = now) -> None:
         self._settings = settings
-        self._clock = clock
-        self.rulebook = rulebook
-        self.books = books
         self._calls = len(books.received)
         self._connections = 0
+        self.clock = clock
+        self.rulebook = rulebook
+        self.books = books
+        self.shelf = Shelf()
+        self.timer: Callable[[float, Callable[[], None]], object] | None = None
+        """Does something after some seconds; the server brings it."""
+
+    # What connections use
 
     def connect(self) -> bool:
         """Whether a new connection is accepted."""
         self._connections += 1
         return not self.rulebook.refuses(self._connections)
 
-    def call(self, method: str, path: str, headers: dict[bytes, bytes], keep_alive: bool, chunked: bool) -> Call:
-        """Number a request whose headers have arrived."""
-        self._calls += 1
-        seed = f"{self._settings.seed}/{self._calls}".encode()
-        number = hashlib.blake2b(seed, digest_size=16).hexdigest()
-        return Call(number, method, path, headers, keep_alive, chunked)
+    def call(
+        self, method: str, path: str, headers: dict[bytes, bytes], keep_alive: bool, chunked: bool, query: str = ""
+    ) -> Call:
+        """Number a request whose headers have arrived, and see where it leads."""
+        found = ROUTES.find(method, path)
+        return Call(self.number(), method, path, headers, query, found, keep_alive, chunked)
 
     def note(self, call: Call, model: str | None = None) -> None:
         """Write a request down as received, once. The simulator's own endpoints are not a vendor's."""
         if call.noted or call.path.startswith(ADMIN_PATH):
             return
         call.noted = True
-        wire = _WIRES.get(call.path)
-        secret = wire.key(call.headers) if wire else None
+        target = call.found.target if call.found else None
+        vendor = target.vendor if target else UNKNOWN
+        secret = vendor.key(call) if target else None
         self.books.receive(
             Received(
-                instant=format_instant(self._clock()),
-                vendor=wire.vendor if wire else None,
+                instant=format_instant(self.clock()),
+                vendor=vendor.name if target else None,
                 path=call.path[:256],
-                vendor_request_id=(wire or openai).request_id(call.number),
+                vendor_request_id=vendor.request_id(call.number),
                 attempt_id=call.attempt_id,
                 request_id=call.request_id,
                 account=account_of(secret) if secret else None,
                 model_asked=model[:256] if model else None,
+                format=vendor.format if target else None,
+                operation=target.name if target else None,
             )
         )
+
+    def abandon(self, call: Call) -> None:
+        """The client left before its request had its turn."""
+        if call.noted:
+            self._end(call, None, "client_gone", False)
 
     def reply(self, call: Call) -> Reply:
         """Answer a request whose body has arrived."""
         if call.path.startswith(ADMIN_PATH):
-            return administer(call, self.rulebook, self.books)
-        wire = _WIRES.get(call.path)
-        if wire is None or call.method != "POST":
-            self.note(call)
-            return error_reply(call, wire or openai, 404, f"Invalid URL ({call.method} {call.path[:256]})")
+            return administer(call, self.rulebook, self.books, self.reset)
+        vendor = call.found.target.vendor if call.found else UNKNOWN
         try:
-            return self._serve(call, wire)
+            return self._serve(call)
         except Refusal as refusal:
-            return error_reply(call, wire, refusal.status, refusal.message, refusal.retry_after)
+            self.note(call)
+            reply = error_reply(call, vendor, refusal.status, refusal.message, refusal.retry_after)
         except BadInput as error:
-            return error_reply(call, wire, 400, str(error))
-
-    def _serve(self, call: Call, wire: Wire) -> Reply:
-        question = self._read(call, wire)
-        secret = _admit(call, wire, question)
-        texts = question.texts()
-        dictation = read_dictation(texts, filter(None, map(call.header, _COMMAND_HEADERS)))
-        faults = self.rulebook.choose(_scene(call, wire, secret, question), dictation.rules)
-        refused = next((rule for name, rule in faults.items() if name in STATUS_FAULTS), None)
-        if refused is not None and not refused.billed:
-            raise Refusal.told(refused)
-        job = self._job(call, wire, secret, question, faults)
-        mix = call.checksum ^ (self._settings.seed * 2654435761 & 0xFFFFFFFF)
-        tokens = meter(question, texts, dictation.numbers, faults.get("cached"), mix)
-        answer = self._answer(job, question, tokens, faults, dictation.numbers, mix)
-        if refused is not None:
-            job.settle(answer, tokens.all_output, False)
-            raise Refusal.told(refused)
-        numbers = dictation.numbers
-        first_byte_ms = numbers.get("first_byte_ms", self._settings.first_byte_ms)
-        chunk_ms = numbers.get("chunk_ms", self._settings.chunk_ms)
-        reply = answer_reply(call, wire, answer, faults, bool(question.stream), first_byte_ms, chunk_ms)
-        reply.settle = partial(job.settle, answer)
+            self.note(call)
+            reply = error_reply(call, vendor, 400, str(error))
+        reply.settle = lambda _, ending: self._end(call, reply.status, ending, call.billed)
         return reply
 
-    def _read(self, call: Call, wire: Wire) -> Question:
-        if call.too_large:
-            self.note(call)
-            raise Refusal(413)
-        try:
-            question = read_question(call.body)
-        except BadInput:
-            self.note(call)
-            raise
-        self.note(call, question.model)
-        return question
+    # What errands use
 
-    def _job(self, call: Call, wire: Wire, secret: str, question: Question, faults: Faults) -> Job:
-        name = question.model
-        if "served_model" in faults:
-            name = faults["served_model"].served or next(n for n in tariff.model_names(wire.vendor) if n != name)
-        model = tariff.find_model(wire.vendor, name)
-        if model is None:
-            sold = ", ".join(tariff.model_names(wire.vendor))
-            raise Refusal(404, f"The model `{name[:128]}` does not exist or you do not have access to it; sold: {sold}")
-        downgraded = "tier_downgrade" in faults
-        return Job(
+    @property
+    def later_ms(self) -> int:
+        return self._settings.later_ms
+
+    @property
+    def aws_key(self) -> str | None:
+        return self._settings.aws_key
+
+    def number(self) -> str:
+        """A number never given before on these books."""
+        self._calls += 1
+        seed = f"{self._settings.seed}/{self._calls}".encode()
+        return hashlib.blake2b(seed, digest_size=16).hexdigest()
+
+    def later(self, milliseconds: int, act: Callable[[], None]) -> None:
+        """Do something when a time has passed; at once when there is none to wait."""
+        if milliseconds and self.timer is not None:
+            self.timer(milliseconds / 1000, act)
+        else:
+            act()
+
+    def work(self, call: Call, operation: Operation, secret: str, batch: str, custom_id: str) -> Work:
+        """Do one line of a batch. Raises Refusal or BadInput as the operation would."""
+        question = replace(operation.read(call), stream=False, background=False)
+        dictation = read_dictation(question.texts)
+        faults = self.rulebook.choose(_scene(call, operation, secret, question), dictation.rules)
+        _refuse(faults)
+        work, job = self._work(call, operation, secret, question, dictation, faults, operation.vendor.batch_tier)
+        job.batch_id, job.custom_id, job.tier = batch, custom_id, tariff.BATCH
+        return work
+
+    def reset(self) -> None:
+        """Empty the books and the shelf, go back to the first rules."""
+        self.rulebook.reset()
+        self.books.clear()
+        self.shelf.clear()
+
+    # Inside
+
+    def _serve(self, call: Call) -> Reply:
+        found = call.found
+        if found is None or not found.known:
+            raise Refusal(404, f"Invalid URL ({call.method} {call.path[:256]})")
+        if call.too_large:
+            raise Refusal(413)
+        if isinstance(found.target, Errand):
+            return self._run(call, found.target)
+        operation = found.target
+        question = operation.read(call)
+        self.note(call, question.model)
+        secret = self._admit(call, operation.vendor)
+        dictation = read_dictation(question.texts, filter(None, map(call.header, _COMMAND_HEADERS)))
+        faults = self.rulebook.choose(_scene(call, operation, secret, question), dictation.rules)
+        refused = _refuse(faults)
+        operation.check(question, account_of(secret), self)
+        work, job = self._work(call, operation, secret, question, dictation, faults)
+        if refused is not None:
+            job.settle(work.answer, work.answer.tokens.all_output, False)
+            call.billed = True
+            raise Refusal(int(refused.do), retry_after=refused.retry_after)
+        return self._deliver(call, operation, secret, work, dictation, faults)
+
+    def _run(self, call: Call, errand: Errand) -> Reply:
+        """Do an errand: faults of status and connection act on it, nothing is billed for it."""
+        self.note(call)
+        secret = self._admit(call, errand.vendor)
+        dictation = read_dictation((), filter(None, map(call.header, _COMMAND_HEADERS)))
+        question = Question(model="", texts=[], counts={})
+        faults = self.rulebook.choose(_scene(call, errand, secret, question), dictation.rules)
+        refused = _refuse(faults)
+        if refused is not None:
+            raise Refusal(int(refused.do), retry_after=refused.retry_after)
+        reply = paper_reply(call, errand.vendor, errand.do(call, secret, self), faults)
+        reply.settle = lambda _, ending: self._end(call, reply.status, ending, False)
+        return reply
+
+    def _deliver(
+        self, call: Call, operation: Operation, secret: str, work: Work, dictation: Dictation, faults: Faults
+    ) -> Reply:
+        numbers = dictation.numbers
+        if work.answer.question.background:
+            later_ms = numbers.get("later_ms", self._settings.later_ms)
+            paper = operation.defer(work, account_of(secret), later_ms, self)
+            reply = paper_reply(call, operation.vendor, paper, faults)
+            reply.settle = lambda _, ending: self._end(call, reply.status, ending, False)
+            return reply
+        operation.keep(work.answer, account_of(secret), self)
+        first_byte_ms = numbers.get("first_byte_ms", self._settings.first_byte_ms)
+        chunk_ms = numbers.get("chunk_ms", self._settings.chunk_ms)
+        stream = work.answer.question.stream
+        reply = answer_reply(call, operation, work.answer, faults, stream, first_byte_ms, chunk_ms)
+        reply.settle = partial(self._settle, call, work, reply)
+        return reply
+
+    def _settle(self, call: Call, work: Work, reply: Reply, generated: int, ending: str) -> None:
+        self._end(call, reply.status, ending, work.settle(generated, ending == "answered"))
+
+    def _end(self, call: Call, status: int | None, ending: str, billed: bool) -> None:
+        """Write down how a request ended, once."""
+        if call.ended:
+            return
+        call.ended = True
+        vendor = call.found.target.vendor if call.found else UNKNOWN
+        self.books.end(
+            Ended(
+                instant=format_instant(self.clock()),
+                vendor_request_id=vendor.request_id(call.number),
+                attempt_id=call.attempt_id,
+                request_id=call.request_id,
+                status=status,
+                ending=ending,
+                billed=billed,
+            )
+        )
+
+    def _admit(self, call: Call, vendor: Vendor) -> str:
+        """The key of a request that may be served. Raises Refusal."""
+        vendor.verify(call, self._settings.aws_key)
+        secret = vendor.key(call)
+        if secret is None or not vendor.opens(secret):
+            raise Refusal(401, "Incorrect API key provided; the simulator accepts keys that begin with sk-sim-")
+        objection = vendor.objection(call)
+        if objection is not None:
+            raise Refusal(400, objection)
+        return secret
+
+    def _work(
+        self,
+        call: Call,
+        operation: Operation,
+        secret: str,
+        question: Question,
+        dictation: Dictation,
+        faults: Faults,
+        tier: str | None = None,
+    ) -> tuple[Work, Job]:
+        vendor = operation.vendor
+        model = _model(vendor, question.model, faults)
+        if tier is None:
+            downgraded = "tier_downgrade" in faults
+            tier = vendor.standard_tier if downgraded else vendor.served_tier(question.tier, model.tiers)
+        job = Job(
             call=call,
-            wire=wire,
+            operation=operation,
             account=account_of(secret),
             asked=question.model[:256],
-            model=model,
-            tier=wire.standard_tier if downgraded else wire.served_tier(question.service_tier, model.tiers),
-            geo=wire.served_geo(question.inference_geo, bool(model.us_percent)),
+            tier=tier,
             bill_whole=self._settings.abort_billing == "whole",
             books=self.books,
-            clock=self._clock,
+            clock=self.clock,
+            free="failed" in faults and operation.can_fail and not faults["failed"].billed,
         )
-
-    def _answer(
-        self, job: Job, question: Question, tokens: Tokens, faults: Faults, numbers: dict[str, int], mix: int
-    ) -> Answer:
-        return Answer(
-            number=job.call.number,
-            created=self._clock() // SECOND,
-            model=job.model.snapshot,
-            tier=job.tier,
-            geo=job.geo,
+        mix = call.checksum ^ (self._settings.seed * 2654435761 & 0xFFFFFFFF)
+        tokens = meter(question, dictation.numbers, faults.get("cached"), mix)
+        answer = Answer(
+            number=call.number,
+            created=self.clock() // SECOND,
+            sold=model,
+            tier=tier,
+            geo=vendor.served_geo(question.geo, bool(model.us_percent)),
+            speed="fast" if question.speed == "fast" and model.fast_percent else question.speed and "standard",
             tokens=tokens,
             words=answer_words(tokens.output, mix),
-            chunk_tokens=max(1, numbers.get("chunk_tokens", self._settings.chunk_tokens)),
+            chunk_tokens=max(1, dictation.numbers.get("chunk_tokens", self._settings.chunk_tokens)),
             truncated=tokens.all_output == question.limit,
-            include_usage=bool(question.stream_options and question.stream_options.include_usage),
+            question=question,
             quirks=faults,
         )
+        return Work(answer, partial(job.settle, answer)), job
 
 
-def _admit(call: Call, wire: Wire, question: Question) -> str:
-    """The key of a request that may be served."""
-    secret = wire.key(call.headers)
-    if secret is None or not secret.startswith(KEY_PREFIX):
-        raise Refusal(401, f"Incorrect API key provided; the simulator accepts keys that begin with {KEY_PREFIX}")
-    objection = wire.objection(call.headers, question.limit)
-    if objection is not None:
-        raise Refusal(400, objection)
-    return secret
+def _model(vendor: Vendor, asked: str, faults: Faults) -> Model:
+    """The model that serves. Raises Refusal (404) when the vendor does not sell it."""
+    name = vendor.model_named(asked)
+    if "served_model" in faults:
+        name = faults["served_model"].served or next(n for n in tariff.model_names(vendor.prices) if n != name)
+    model = tariff.find_model(vendor.prices, name)
+    if model is None:
+        sold = ", ".join(tariff.model_names(vendor.prices))
+        raise Refusal(404, f"The model `{name[:128]}` does not exist or you do not have access to it; sold: {sold}")
+    return model
 
 
-def _scene(call: Call, wire: Wire, secret: str, question: Question) -> Scene:
+def _refuse(faults: Faults) -> Rule | None:
+    """The status fault that is billed all the same. Raises Refusal for one that is not."""
+    refused = next((rule for name, rule in faults.items() if name in STATUS_FAULTS), None)
+    if refused is not None and not refused.billed:
+        raise Refusal(int(refused.do), retry_after=refused.retry_after)
+    return refused
+
+
+def _scene(call: Call, target: Operation | Errand, secret: str, question: Question) -> Scene:
     account = account_of(secret)
     return Scene(
-        vendor=wire.vendor,
+        vendor=target.vendor.name,
         path=call.path,
         model=question.model,
         key=secret,
         account=account,
-        stream=bool(question.stream),
+        stream=question.stream,
         attempt=call.attempt,
         scope=call.request_id or f"{account}/{call.checksum}",
         body=call.checksum,

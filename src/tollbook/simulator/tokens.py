@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 PER_MESSAGE: Final = 4
 """Tokens that each message costs beside its text."""
@@ -29,8 +30,12 @@ _TAPE: Final = [
 
 
 class Tokens(Struct, frozen=True):
-    """Token counts in disjoint classes: `input` was neither read from nor written to a cache, `output` excludes
-    `reasoning`. The wire formats add them up as their vendors do."""
+    """What a piece of work uses, in disjoint classes. The wire formats add them up as their vendors do.
+
+    `input` is text that was neither read from nor written to a cache, `output` is text without `reasoning`;
+    `tool_prompt` is what the vendor's own tools put into the prompt. `advisor_*` are tokens of a second model,
+    `compaction_*` of the same model apart from the answer. The last seven are no tokens but counts.
+    """
 
     input: int = 0
     cache_read: int = 0
@@ -38,6 +43,22 @@ class Tokens(Struct, frozen=True):
     cache_write_1h: int = 0
     output: int = 0
     reasoning: int = 0
+    input_audio: int = 0
+    input_image: int = 0
+    tool_prompt: int = 0
+    output_audio: int = 0
+    output_image: int = 0
+    advisor_input: int = 0
+    advisor_output: int = 0
+    compaction_input: int = 0
+    compaction_output: int = 0
+    web_searches: int = 0
+    file_searches: int = 0
+    code_sessions: int = 0
+    images: int = 0
+    seconds: int = 0
+    characters: int = 0
+    search_units: int = 0
 
     @property
     def cache_write(self) -> int:
@@ -45,23 +66,26 @@ class Tokens(Struct, frozen=True):
 
     @property
     def all_input(self) -> int:
-        return self.input + self.cache_read + self.cache_write
+        cached = self.cache_read + self.cache_write_5m + self.cache_write_1h
+        return self.input + cached + self.input_audio + self.input_image + self.tool_prompt
 
     @property
     def all_output(self) -> int:
-        return self.output + self.reasoning
+        return self.output + self.reasoning + self.output_audio + self.output_image
 
     def generated(self, count: int) -> "Tokens":
         """These counts as they stood when only `count` output tokens were generated; reasoning comes first."""
+        if count >= self.all_output:
+            return self
         reasoning = min(self.reasoning, count)
-        return Tokens(
-            self.input,
-            self.cache_read,
-            self.cache_write_5m,
-            self.cache_write_1h,
-            min(self.output, count - reasoning),
-            reasoning,
-        )
+        output = min(self.output, count - reasoning)
+        audio = min(self.output_audio, count - reasoning - output)
+        image = count - reasoning - output - audio
+        return replace(self, reasoning=reasoning, output=output, output_audio=audio, output_image=image)
+
+    def counted(self) -> dict[str, int]:
+        """The classes that are not zero."""
+        return {name: count for name, count in asdict(self).items() if count}
 
 
 def count_text(text: str) -> int:
