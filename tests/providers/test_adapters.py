@@ -48,7 +48,7 @@ def test_what_changes_the_price_is_listed(adapter: Adapter) -> None:
     if adapter.endpoint in ("openai.chat", "openai.responses", "azure.chat", "azure.responses", "anthropic.messages"):
         assert adapter.model_fields >= {"service_tier", "tools"}
     assert not adapter.model_fields & adapter.billing_fields
-    assert all(re.fullmatch(r"/?[a-z_]+(\.([a-z_]+|\*))*", path) for path in adapter.object_fields)
+    assert all(re.fullmatch(r"/?[A-Za-z0-9_]+(\.([A-Za-z0-9_]+|\*))*", path) for path in adapter.object_fields)
     assert set(adapter.object_fields.values()) <= set(KINDS)
     assert (adapter.lists in KINDS) if adapter.purpose == "list" else adapter.lists is None
 

@@ -8,11 +8,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from tollbook.providers.adapter import JsonAdapter
 from tollbook.providers.answer import error_word, keep_raw, put_usage, read_error, word
+from tollbook.providers.anthropic_format import AnthropicFormat, mounted
+from tollbook.providers.anthropic_iterations import apportion
 from tollbook.providers.anthropic_usage import decompose, merge
 from tollbook.providers.body import UNREADABLE, present, read_value
-from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Reading, Route
+from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Reading, Route, VendorObject
 from tollbook.providers.estimate import Prompt, estimate_usage, output_limit
 from tollbook.providers.reader import EventReader
 from tollbook.providers.text import text_bytes
@@ -20,19 +21,10 @@ from tollbook.providers.text import text_bytes
 _GENERATED: Final = ("text", "thinking", "partial_json", "name")
 """Members of a content block or delta that hold generated text, beside a block's `input`."""
 
-_NO_REGION: Final = "not_available"
+_TOOL_RESULT: Final = "_execution_tool_result"
+"""How the types of blocks end that tell what a tool did at the vendor."""
 
-_ERROR_TYPES: Final = {
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
+_NO_REGION: Final = "not_available"
 
 
 class _Message(Struct, gc=False):
@@ -41,12 +33,10 @@ class _Message(Struct, gc=False):
     type: Any = None
     id: Any = None
     model: Any = None
+    content: Any = None
+    container: Any = None
     usage: Raw = Raw()
     error: Any = None
-
-
-class _Content(Struct, gc=False):
-    content: Any = None
 
 
 class _Event(Struct, gc=False):
@@ -69,7 +59,6 @@ class _Service(Struct, gc=False):
 
 
 _decode_message: Final = msgspec.json.Decoder(_Message).decode
-_decode_content: Final = msgspec.json.Decoder(_Content).decode
 _decode_event: Final = msgspec.json.Decoder(_Event).decode
 _decode_service: Final = msgspec.json.Decoder(_Service).decode
 
@@ -89,7 +78,49 @@ def _describe(reading: Reading, raw: bytes, final: bool) -> bool:
     reading.tier = word(service.service_tier)
     reading.region = None if service.inference_geo == _NO_REGION else word(service.inference_geo)
     reading.speed = word(service.speed)
-    return put_usage(reading, decompose(raw), final)
+    decomposed = decompose(raw)
+    if final and decomposed.whole and b'"iterations"' in raw:
+        decomposed = decomposed._replace(usage=apportion(reading, decomposed.usage, raw))
+    return put_usage(reading, decomposed, final)
+
+
+def read_message(body: bytes) -> Reading:
+    """Read a whole message, as it answers a request or stands in a batch's results."""
+    try:
+        message = _decode_message(body)
+        reading = Reading(model_served=word(message.model), response_id=word(message.id))
+        content = message.content if isinstance(message.content, list) else []
+        raw = bytes(message.usage)
+        reported = raw.startswith(b"{")
+        if reported:
+            reading.raw = keep_raw(raw, reading.flags)
+        if not reported or not _describe(reading, raw, final=True):
+            reading.output_text = sum(map(_generated, content))
+    except UNREADABLE:
+        return Reading(complete=False, flags=["unreadable_body"], output_text=len(body))
+    reading.made = _made(message.container, content)
+    if message.type == "error" or message.error is not None:
+        reading.error = error_word(message.error)
+        reading.complete = False
+    return reading
+
+
+def _made(container: object, content: list[Any]) -> list[VendorObject]:
+    """What an answer made at the vendor: the container that tools ran in, and the files they left."""
+    name = word(container.get("id")) if isinstance(container, dict) else None
+    made = [] if name is None else [VendorObject("container", name)]
+    for block in content:
+        kind = block.get("type") if isinstance(block, dict) else None
+        if isinstance(kind, str) and kind.endswith(_TOOL_RESULT):
+            made += _files(block.get("content"))
+    return made
+
+
+def _files(result: object) -> list[VendorObject]:
+    """The files that a tool's result names."""
+    outputs = result.get("content") if isinstance(result, dict) else None
+    names = [word(one.get("file_id")) for one in outputs if isinstance(one, dict)] if isinstance(outputs, list) else []
+    return [VendorObject("file", name) for name in names if name is not None]
 
 
 class MessageReader(EventReader):
@@ -101,13 +132,14 @@ class MessageReader(EventReader):
     left out, and the rest is a floor. The stream is complete with `message_stop`.
     """
 
-    __slots__ = ("_identity", "_model", "_output_reported", "_report", "_stopped", "_terminal")
+    __slots__ = ("_identity", "_made", "_model", "_output_reported", "_report", "_stopped", "_terminal")
 
     def __init__(self) -> None:
         super().__init__()
         self._model: str | None = None
         self._identity: str | None = None
         self._report: dict[str, Any] | None = None
+        self._made: list[VendorObject] = []
         self._output_reported = False
         self._stopped = False
         self._terminal = False
@@ -125,6 +157,7 @@ class MessageReader(EventReader):
             complete=self._terminal and self._error is None,
             error=self._error,
             flags=list(self._flags),
+            made=list(self._made),
         )
         final = self._output_reported and (self._stopped or self._terminal)
         if self._report is None or not self._describe_report(reading, self._report, final):
@@ -151,6 +184,7 @@ class MessageReader(EventReader):
             self._saw(text_bytes(text) if type(text) is str else _generated(delta))
         elif kind == "content_block_start":
             self._saw(_generated(said.content_block))
+            self._made += _made(None, [said.content_block])
         elif kind == "message_delta":
             self._learn_end(said.delta, said.usage)
         elif kind == "message_start":
@@ -165,11 +199,13 @@ class MessageReader(EventReader):
         if isinstance(message, dict):
             self._model = word(message.get("model")) or self._model
             self._identity = word(message.get("id")) or self._identity
+            self._made += _made(message.get("container"), [])
             self._learn_usage(message.get("usage"))
 
     def _learn_end(self, delta: object, usage: object) -> None:
-        if isinstance(delta, dict) and delta.get("stop_reason"):
-            self._stopped = True
+        if isinstance(delta, dict):
+            self._stopped |= bool(delta.get("stop_reason"))
+            self._made += [one for one in _made(delta.get("container"), []) if one not in self._made]
         if isinstance(usage, dict) and usage.get("output_tokens") is not None:
             self._output_reported = True
         self._learn_usage(usage)
@@ -179,13 +215,12 @@ class MessageReader(EventReader):
             self._report = merge(self._report or {}, report)
 
 
-class AnthropicMessages(JsonAdapter):
+class AnthropicMessages(AnthropicFormat):
     """The adapter of Anthropic Messages."""
 
     endpoint: str = "anthropic.messages"
     name: str = "anthropic.messages/1"
-    routes: tuple[Route, ...] = (Route("POST", "/v1/messages", "/v1/messages"),)
-    format: str = "anthropic"
+    routes: tuple[Route, ...] = mounted("POST", "/v1/messages")
     model_fields: frozenset[str] = frozenset(
         {
             "cache_control",
@@ -203,20 +238,7 @@ class AnthropicMessages(JsonAdapter):
         }
     )
     billing_fields: frozenset[str] = frozenset({"billing_policy"})
-    object_fields: dict[str, str] = {  # noqa: RUF012  a table of the class, never changed
-        "container": "container",
-        "container.id": "container",
-        "container.skills.skill_id": "skill",
-        "messages.content.file_id": "file",
-        "messages.content.source.file_id": "file",
-        "thread.previous_message_id": "response",
-    }
-    # Never anthropic-user-profile-id: it bills another organisation.
-    request_headers: frozenset[bytes] = frozenset(
-        {b"accept", b"anthropic-beta", b"anthropic-version", b"content-type", b"user-agent"}
-    )
-    query_fields: frozenset[str] = frozenset({"beta"})
-    vendor_request_id_headers: tuple[bytes, ...] = (b"request-id",)
+    object_fields: dict[str, str] = AnthropicFormat.message_objects
     convention: str = "disjoint"
     not_captured: tuple[str, ...] = (
         "Container time of code execution is billed by the hour and is not in the usage object.",
@@ -227,22 +249,7 @@ class AnthropicMessages(JsonAdapter):
         """Read a buffered answer. One that cannot be decoded counts as text, all of it."""
         if status >= 400:
             return Reading(error=read_error(status, body))
-        try:
-            message = _decode_message(body)
-            reading = Reading(model_served=word(message.model), response_id=word(message.id))
-            raw = bytes(message.usage)
-            reported = raw.startswith(b"{")
-            if reported:
-                reading.raw = keep_raw(raw, reading.flags)
-            if not reported or not _describe(reading, raw, final=True):
-                content = _decode_content(body).content
-                reading.output_text = sum(map(_generated, content)) if isinstance(content, list) else 0
-        except UNREADABLE:
-            return Reading(complete=False, flags=["unreadable_body"], output_text=len(body))
-        if message.type == "error" or message.error is not None:
-            reading.error = error_word(message.error)
-            reading.complete = False
-        return reading
+        return read_message(body)
 
     def stream(self, prepared: Prepared) -> MessageReader:
         """A reader for one streamed answer."""
@@ -257,19 +264,6 @@ class AnthropicMessages(JsonAdapter):
             open_ended="mcp_servers" in members or _has_server_tools(members.get("tools")),
         )
         return estimate_usage(prompt, output_limit(members.get("max_tokens")), reading)
-
-    def error(self, status: int, code: str, message: str, request_id: str) -> bytes:
-        """An error body of our own; the stable code stands where the SDK looks for one."""
-        error = {
-            "type": _ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error"),
-            "message": f"{message} (request id {request_id})",
-            "details": {"error_code": code},
-        }
-        return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
-
-    def credentials(self, secret: str) -> Headers:
-        """The headers that carry a vendor secret."""
-        return [(b"x-api-key", secret.encode())]
 
 
 def _has_server_tools(tools: bytes | None) -> bool:

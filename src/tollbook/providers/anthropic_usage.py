@@ -35,7 +35,6 @@ class _Usage(Struct, gc=False):
     cache_creation: _CacheCreation | None = None
     output_tokens_details: _OutputDetails | None = None
     server_tool_use: _ServerToolUse | None = None
-    iterations: Any = None
     fallback_credit: Any = None
 
 
@@ -62,8 +61,6 @@ def decompose(raw: bytes) -> Decomposition:
         split_headline(usage, report.output_tokens, "output", {"output_reasoning": thinking}, flags)
     if report.server_tool_use is not None and report.server_tool_use.web_search_requests:
         usage["web_searches"] = report.server_tool_use.web_search_requests
-    if report.iterations:
-        flag(flags, "iterations")
     if report.fallback_credit:
         flag(flags, "fallback_credit")
     return Decomposition(usage, report.input_tokens is not None and report.output_tokens is not None, flags)

@@ -25,12 +25,14 @@ class Prompt(NamedTuple):
     """What a request gives a model to read, as raw members.
 
     `conversation` is text with media in it, `schemas` is JSON read as such (tools, functions, a response format).
-    `open_ended` when the vendor itself adds input while it works, such as search results.
+    `open_ended` when the vendor itself adds input while it works, such as search results. `media` when the conversation
+    is known to hold some; in the parts of OpenAI and Anthropic they are found here.
     """
 
     conversation: list[bytes]
     schemas: list[bytes]
     open_ended: bool = False
+    media: bool = False
 
 
 def estimate_usage(prompt: Prompt, output_limit: int | None, reading: Reading) -> Estimate:
@@ -62,7 +64,7 @@ def _estimate_input(prompt: Prompt, reported: Usage) -> tuple[Usage, Usage]:
     texts = [measure_text(read_value(raw)) for raw in prompt.conversation]
     schemas = sum(map(len, prompt.schemas))
     usage = {"input": _tokens(sum(text.size for text in texts) + schemas)}
-    if prompt.open_ended or any(text.media for text in texts):
+    if prompt.open_ended or prompt.media or any(text.media for text in texts):
         return usage, {}
     bound = sum(map(len, prompt.conversation)) + schemas + (TOOL_PROMPT if schemas else 0)
     return usage, {"input": bound}

@@ -23,7 +23,7 @@ _MEDIA: Final = frozenset(
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 """Types of message parts whose `input` is a value of the client's own shape."""
 
-_LABELS: Final = frozenset({"id", "type", "data", "signature", "tool_use_id", "tool_call_id", "cache_control"})
+_LABELS: Final = frozenset({"id", "type", "data", "bytes", "signature", "tool_use_id", "tool_call_id", "cache_control"})
 """Members that are no text of a conversation wherever they stand."""
 
 
