@@ -8,7 +8,7 @@ from small_road import CONFIG, SECRET, body_bytes, callers
 
 from tollbook import config
 from tollbook.core.settings import Target, Timeouts
-from tollbook.core.vocabulary import BEARERS, OUTCOMES
+from tollbook.core.vocabulary import BEARERS, CAUSES, OUTCOMES
 from tollbook.gateway import answer, charging
 from tollbook.gateway.admission import Dimensions
 from tollbook.gateway.attempt import Ending, UpstreamCall
@@ -70,7 +70,8 @@ def settled(
             reader.feed(piece)
         reader.flush()
     attempt = Attempt(number=1, vendor="openai", vendor_key="main", model_sent="gpt-4o", reason="first")
-    return settle(Facts(admitted(), attempt, None, call, Ending(lost, sent), reader, body, gone, 0)).last("answer")
+    ending, bearers = Ending(lost, sent), SETTINGS.charging_rules.bearers()
+    return settle(Facts(admitted(), attempt, None, call, ending, reader, body, gone, 0, bearers)).last("answer")
 
 
 def sse(*data: bytes) -> list[bytes]:
@@ -129,7 +130,7 @@ CASES: list[tuple[str, dict[str, Any], tuple[str, str, bool | None, str, bool]]]
     ("error in the stream", {"status": 200, "stream": sse(DELTA, ERROR)},
      ("vendor_error", "estimated", None, "platform", True)),
     ("too large", {"status": 200, "lost": "answer_too_large"}, ("vendor_error", "estimated", None, "platform", True)),
-    ("stopped", {"status": 200, "lost": "stopped"}, ("cancelled", "estimated", True, "tenant", True)),
+    ("stopped", {"status": 200, "lost": "stopped"}, ("cancelled", "estimated", True, "platform", True)),
 ]  # fmt: skip
 
 
@@ -180,11 +181,13 @@ def test_what_another_attempt_followed_is_the_platforms() -> None:
 
 
 def test_every_outcome_has_a_bearer() -> None:
-    """The rules of who pays are data that covers the whole word list but `open` (L44)."""
-    assert set(charging.BORNE_BY) == set(OUTCOMES) - {"open"}
-    assert set(charging.BORNE_BY.values()) <= set(BEARERS)
+    """The rules of who pays are data that covers the whole word list but `open`, whoever caused it (L44)."""
+    bearers = SETTINGS.charging_rules.bearers()
+    assert set(bearers) == {(outcome, cause) for outcome in OUTCOMES if outcome != "open" for cause in CAUSES}
+    assert set(bearers.values()) <= set(BEARERS)
     assert set(charging.NOT_BILLED) <= set(OUTCOMES)
-    assert all(charging.borne_by(outcome, followed=True) == "platform" for outcome in charging.BORNE_BY)
+    ours = ("repeated", "hedged", "gateway")
+    assert {bearer for (_, cause), bearer in bearers.items() if cause in ours} == {"platform"}
 
 
 def test_a_request_is_known_as_weakly_as_its_weakest_attempt() -> None:

@@ -25,6 +25,7 @@ _LISTS: Final = {
     "OUTCOMES": "outcomes",
     "BASES": "bases",
     "BEARERS": "bearers",
+    "CAUSES": "causes of endings",
     "ATTEMPT_REASONS": "reasons of attempts",
     "NEXT_ACTIONS": "what was done next",
     "MATURITIES": "maturities",

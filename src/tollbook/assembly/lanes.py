@@ -114,7 +114,7 @@ class Left:
     were to have another attempt. A lane that does not verify is `broken`: it is left as it is, for people to look at.
     """
 
-    def __init__(self, directories: Iterable[Path]) -> None:
+    def __init__(self, directories: Iterable[Path], borne_by: str = "platform") -> None:
         self.remains: Final[dict[str, Remains]] = {}
         self.broken: Final[dict[str, Tampered]] = {}
         last: Remains | None = None
@@ -123,5 +123,5 @@ class Left:
                 last = self.remains[directory.name] = examine(directory, last)
             except Tampered as fault:
                 self.broken[directory.name] = fault
-        self.unsettled: Final = unsettled(last) if last is not None else []
+        self.unsettled: Final = unsettled(last, borne_by) if last is not None else []
         self.interrupted: Final = interrupted(last) if last is not None else []

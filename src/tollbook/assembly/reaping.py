@@ -28,13 +28,17 @@ whether the supervisor is there just before."""
 
 
 class Registrar:
-    """Writes `lane.opened`, `attempt.unsettled` and `lane.closed`. When its lane fails it goes on in a new one."""
+    """Writes `lane.opened`, `attempt.unsettled` and `lane.closed`. When its lane fails it goes on in a new one.
 
-    def __init__(self, book: Book, release: str, configuration: str, ballast: int) -> None:
+    `borne_by` is who bears an attempt whose worker died.
+    """
+
+    def __init__(self, book: Book, release: str, configuration: str, ballast: int, borne_by: str = "platform") -> None:
         self._book: Final = book
         self._release: Final = release
         self._configuration: Final = configuration
         self._ballast: Final = ballast
+        self._borne_by: Final = borne_by
         self._closed: set[str] = set()
         self._mine: set[str] = set()
         self._lane = self._new_lane()
@@ -78,7 +82,7 @@ class Registrar:
         """
         directories = self._present([*told, *names])
         torn = {directory.name: _drop_torn(directory) for directory in directories}
-        left = await asyncio.to_thread(Left, directories)
+        left = await asyncio.to_thread(Left, directories, self._borne_by)
         for entry in left.unsettled:
             await self._insist("attempt.unsettled", entry)
         for entry in left.interrupted:

@@ -20,6 +20,7 @@ from tollbook.assembly.boot import BookBoot, BootCaller, FromWorker, LaneNames, 
 from tollbook.assembly.child import TRY_LATER_SECONDS, Backoff, Running, say, start, terminate
 from tollbook.assembly.prices import active_prices
 from tollbook.assembly.reaping import Registrar, known_heads
+from tollbook.core.charging import UNSETTLED
 from tollbook.core.clock import now
 from tollbook.core.digest import canonical_json
 from tollbook.core.faults import BadInput, JournalUnavailable
@@ -71,7 +72,8 @@ class Supervisor:
         settings, root = self._settings, self._book.root
         year = datetime.now(UTC).year
         ensure_keys(root, list(settings.tenants), [year, year + 1])
-        registrar = Registrar(self._book, self._release, settings.digest, settings.journal.ballast)
+        borne_by = settings.charging_rules.bearers()[UNSETTLED]
+        registrar = Registrar(self._book, self._release, settings.digest, settings.journal.ballast, borne_by)
         self._record_configuration(registrar)
         told = BookBoot(settings=settings, root=str(root), release=self._release)
         workers = [

@@ -8,6 +8,7 @@ import typer
 
 from tollbook import __version__
 from tollbook.cli import (
+    charging,
     demo,
     doctor,
     erase,
@@ -68,6 +69,7 @@ for name, command in (
 ):
     app.command(name)(command)
 app.add_typer(prices.app, name="prices")
+app.add_typer(charging.app, name="charging")
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from tollbook.config.charging import load_charging
 from tollbook.config.checks import check
 from tollbook.config.reader import Reader
 from tollbook.config.secrets import references, resolve, secret_of
@@ -61,6 +62,8 @@ def _completed(settings: Settings, base: Path) -> Settings:
         settings,
         book=str(base / settings.book),
         journal=replace(settings.journal, anchor=_whole(settings.journal.anchor, base)),
+        charging=_whole(settings.charging, base),
+        charging_rules=load_charging(None if settings.charging is None else base / settings.charging),
         vendors={name: _completed_vendor(vendor, base) for name, vendor in settings.vendors.items()},
         models={name: replace(model, version=digest_of(model)[:12]) for name, model in settings.models.items()},
     )

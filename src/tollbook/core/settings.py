@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct, field
 
+from tollbook.core.charging import Charging
 from tollbook.core.digest import canonical_json, sha256_hex
 
 Name: TypeAlias = Annotated[
@@ -245,6 +246,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     digest: Annotated[str, Meta(extra=_DERIVED)] = ""
     gateway: Gateway = Gateway()
     journal: Journal = Journal()
+    charging: Annotated[
+        str | None,
+        Meta(description="A file of rules that say who bears an attempt; none: those that `charging show` prints."),
+    ] = None
+    charging_rules: Annotated[Charging, Meta(extra=_DERIVED)] = Charging()
     vendors: Annotated[dict[Name, Vendor], Meta(description="The vendors, each by our name for it.")] = {}
     models: Annotated[dict[ModelName, Model], Meta(description="What clients may ask for, by name.")] = {}
     tenants: Annotated[dict[Name, Tenant], Meta(description="The tenants, by name.")] = {}

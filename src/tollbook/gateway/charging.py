@@ -1,28 +1,26 @@
-"""Whether the vendor bills an attempt, and who bears it: two separate questions, answered by rules that are data."""
+"""Whether the vendor bills an attempt, and whose doing its end was: two separate questions.
+
+Who bears it is decided by rules over outcome and cause, which are data: `tollbook.core.charging`.
+"""
 
 from typing import Final
-
-VERSION: Final = "default/1"
 
 NOT_BILLED: Final = frozenset(("not_sent", "connect_failed", "rate_limited", "client_error"))
 """Outcomes after which the vendor has done no work that it bills: nothing was received, or it was turned away."""
 
-BORNE_BY: Final = {
-    "ok": "tenant",
-    "truncated": "tenant",
-    "client_gone": "tenant",
-    "cancelled": "tenant",
-    "client_error": "tenant",
-    "refused": "tenant",
-    "rate_limited": "tenant",
-    "vendor_error": "platform",
-    "timeout": "platform",
-    "connect_failed": "platform",
-    "not_sent": "platform",
-    "unsettled": "platform",
+OUR_DOING: Final = frozenset(("stopped", "journal_unavailable", "answer_too_large"))
+"""Why we break off an attempt that nobody asked us to break off."""
+
+_CAUSES: Final = {
+    "ok": "asked",
+    "client_error": "client",
+    "client_gone": "client",
+    "cancelled": "client",
+    "refused": "client",
+    "connect_failed": "network",
+    "not_sent": "client",
+    "unsettled": "gateway",
 }
-"""Who bears the last attempt of a request, by outcome. The tenant pays for what it asked and received; an attempt
-that was followed by another is the platform's, whatever its outcome."""
 
 
 def billable(outcome: str, status: int | None, usage_reported: bool) -> bool | None:
@@ -38,6 +36,6 @@ def billable(outcome: str, status: int | None, usage_reported: bool) -> bool | N
     return True if outcome in ("ok", "truncated", "client_gone", "cancelled") and status is not None else None
 
 
-def borne_by(outcome: str, followed: bool) -> str:
-    """Who bears an attempt: `tenant` or `platform`."""
-    return "platform" if followed else BORNE_BY[outcome]
+def cause(outcome: str, lost: str | None) -> str:
+    """Whose doing an attempt's end was: a word of CAUSES. `lost` is what the wire says of it."""
+    return "gateway" if lost in OUR_DOING else _CAUSES.get(outcome, "vendor")

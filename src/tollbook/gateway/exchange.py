@@ -198,8 +198,9 @@ class Exchange:
     def _facts(self, call: UpstreamCall, ending: Ending) -> settling.Facts:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         return settling.Facts(
-            self._admitted, self._attempt, self._opening, call, ending, self._reader, body, self._gone, self.delivered
-        )
+            self._admitted, self._attempt, self._opening, call, ending, self._reader, body, self._gone, self.delivered,
+            self._parts.bearers,
+        )  # fmt: skip
 
     def _following(self, outcome: str, call: UpstreamCall, ending: Ending) -> tuple[Target, str] | None:
         """The attempt that follows, if the policy allows one and the client can still be served by it."""

@@ -42,6 +42,7 @@ class Parts:
         self.rater: Final = rater
         self.clock: Final = clock
         self.durable: Final = durable
+        self.bearers: Final = settings.charging_rules.bearers()
         self.health: Final = Health()
         self.pools: Final = {name: _pool(VendorAddress(vendor)) for name, vendor in settings.vendors.items()}
         self.calls: Final[set[UpstreamCall]] = set()

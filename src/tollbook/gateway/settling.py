@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
+from tollbook.core.charging import Bearers
 from tollbook.core.usage import Usage
 from tollbook.core.vocabulary import weakest_basis
 from tollbook.gateway import charging
@@ -41,6 +42,7 @@ class Facts(Struct, gc=False):
     body: bytes
     gone: bool
     delivered: int
+    bearers: Bearers
 
 
 class Settled(Struct):
@@ -55,21 +57,23 @@ class Settled(Struct):
     model: str
     at: int
     settlement: Settlement
+    cause: str
+    bearers: Bearers
     rating: Rating | None = None
     expected: int | None = None
     recharge: int | None = None
 
     def followed(self, by: str) -> "Settled":
         """The same, knowing that another attempt follows (`retry` or `fallback`)."""
-        return self._with(by, followed=True)
+        return self._with(by, "repeated")
 
     def last(self, action: str) -> "Settled":
         """The same, knowing that it was the last attempt (`answer` or `give_up`)."""
-        return self._with(action, followed=False)
+        return self._with(action, self.cause)
 
-    def _with(self, action: str, followed: bool) -> "Settled":
+    def _with(self, action: str, cause: str) -> "Settled":
         self.settlement.next = action
-        self.settlement.borne_by = charging.borne_by(self.outcome, followed)
+        self.settlement.borne_by = self.bearers[self.outcome, cause]
         return self
 
 
@@ -104,7 +108,10 @@ def settle(facts: Facts) -> Settled:
         delivered=facts.delivered or None,
     )
     model = reading.model_served or facts.attempt.model_sent
-    return Settled(outcome, reading, usage, basis, billable, model, settlement.opened, settlement)
+    cause = charging.cause(outcome, facts.ending.lost)
+    return Settled(
+        outcome, reading, usage, basis, billable, model, settlement.opened, settlement, cause, facts.bearers
+    )  # fmt: skip
 
 
 def rate(rater: Rater, settled: Settled, party: str, adapter: str, tenant: str) -> None:

@@ -175,9 +175,9 @@ def remove_unborn(book_root: Path) -> list[str]:
     return removed
 
 
-def unsettled(remains: Remains) -> list[RequestEntry]:
-    """The payloads of `attempt.unsettled`: one for each attempt without a settlement. The last one of a request also
-    carries its end."""
+def unsettled(remains: Remains, borne_by: str = "platform") -> list[RequestEntry]:
+    """The payloads of `attempt.unsettled`: one for each attempt without a settlement, borne as told. The last one of a
+    request also carries its end."""
     entries = []
     for pending in remains.requests.values():
         for number, opened in sorted(pending.attempts.items()):
@@ -186,7 +186,7 @@ def unsettled(remains: Remains) -> list[RequestEntry]:
                 opened=opened.recorded,
                 sequence=opened.sequence,
                 outcome="unsettled",
-                borne_by="platform",
+                borne_by=borne_by,
                 next="give_up",
             )
             close = _close(pending, "unsettled", None) if number == max(pending.attempts) else None

@@ -124,7 +124,8 @@ class Settlement(Struct, omit_defaults=True, kw_only=True):
     `opened` is the recorded instant of the opening entry, which is when the vendor's work occurred; `sequence` is the
     number of that entry. `usage` is in disjoint classes; `basis` says how we know it, `method` and `bound` (the most
     it can be, per class) how an estimate was made; `raw` is the vendor's own usage object. `billable`: does the vendor
-    bill it (absent: unknown). `delivered` is the number of answer bytes passed to the client.
+    bill it (absent: unknown). `delivered` is the number of answer bytes passed to the client. `charging` names the
+    rules by which `borne_by` was decided, where they are not those of the configuration the lane was begun with.
     """
 
     opened: int
@@ -149,6 +150,7 @@ class Settlement(Struct, omit_defaults=True, kw_only=True):
     flags: list[str] | None = None
     delivered: int | None = None
     next: str = "answer"
+    charging: str | None = None
 
 
 Charge = tuple[str, int, str | None, str | None, str | None, str | None, str | None]
