@@ -9,10 +9,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tollbook.providers.adapter import JsonAdapter
-from tollbook.providers.answer import error_word, keep_raw, put_usage, read_error, word
-from tollbook.providers.body import UNREADABLE, Splice, present, replace_model, scan, splice
-from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Reading, Route
+from tollbook.providers.answer import error_word, read_error, word
+from tollbook.providers.body import UNREADABLE, Splice, present, read_value, scan, splice
+from tollbook.providers.compat import read_groq, share_out
+from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Reading, Route, VendorObject
 from tollbook.providers.estimate import Prompt, estimate_usage, output_limit
+from tollbook.providers.openai_format import OpenAIFormat, object_id, report
 from tollbook.providers.openai_usage import decompose
 from tollbook.providers.reader import EventReader
 from tollbook.providers.text import measure_text, text_bytes
@@ -29,12 +31,13 @@ _GENERATED: Final = (
 )
 """Members of a message or delta that hold generated text; the two for reasoning are other vendors'."""
 
-_ERROR_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-
 
 class _Choice(Struct, gc=False):
+    """`text` is that of a legacy completion."""
+
     delta: dict[str, Any] | None = None
     message: dict[str, Any] | None = None
+    text: Any = None
     finish_reason: Any = None
 
 
@@ -48,6 +51,8 @@ class _Chunk(Struct, gc=False):
     usage: Any = None
     error: Any = None
     moderation: Any = None
+    provider: Any = None
+    x_groq: Raw = Raw()
 
 
 class _LooseChunk(_Chunk, gc=False):
@@ -64,6 +69,9 @@ class _Completion(Struct, gc=False):
     service_tier: Any = None
     usage: Raw = Raw()
     error: Any = None
+    provider: Any = None
+    x_groq: Raw = Raw()
+    usage_breakdown: Raw = Raw()
 
 
 class _Messages(Struct, gc=False):
@@ -94,10 +102,11 @@ def _generated(message: dict[str, Any]) -> int:
     return sum(measure_text(message[name]).size for name in _GENERATED if name in message)
 
 
-def _describe(reading: Reading, raw: bytes, final: bool) -> bool:
-    """Put a usage object into a reading; whether its usage is final."""
-    reading.raw = keep_raw(raw, reading.flags)
-    return put_usage(reading, decompose(raw), final)
+def _audio(message: dict[str, Any]) -> list[VendorObject]:
+    """The audio that an answer made, which a later request may name."""
+    audio = message.get("audio")
+    name = object_id(audio.get("id")) if isinstance(audio, dict) else None
+    return [] if name is None else [VendorObject("completion", name)]
 
 
 class ChatReader(EventReader):
@@ -112,14 +121,31 @@ class ChatReader(EventReader):
     that came before the finish reason are no usage.
     """
 
-    __slots__ = ("_counted", "_done", "_finished", "_identity", "_model", "_settled", "_tier", "_usage")
+    __slots__ = (
+        "_breakdown",
+        "_counted",
+        "_done",
+        "_finished",
+        "_identity",
+        "_made",
+        "_model",
+        "_provider",
+        "_request",
+        "_settled",
+        "_tier",
+        "_usage",
+    )
 
     def __init__(self, hides: bool) -> None:
         super().__init__(hides)
         self._model: str | None = None
         self._identity: str | None = None
         self._tier: str | None = None
+        self._provider: str | None = None
+        self._request: str | None = None
         self._usage: bytes | None = None
+        self._breakdown = b""
+        self._made: list[VendorObject] = []
         self._counted = False
         self._finished = False
         self._settled = False
@@ -139,10 +165,14 @@ class ChatReader(EventReader):
             complete=(self._done or self._settled) and self._error is None,
             error=self._error,
             flags=list(self._flags),
+            made=self._made,
+            provider=self._provider,
+            request_id=self._request,
         )
         final = self._settled or (self._done and self._counted)
-        if self._usage is None or not _describe(reading, self._usage, final):
+        if self._usage is None or not report(reading, self._usage, decompose, final):
             reading.output_text, reading.output_deltas = self._text, self._deltas
+        share_out(reading, self._breakdown)
         return reading
 
     def _take(self, data: bytes, name: bytes = b"") -> bool:
@@ -159,6 +189,10 @@ class ChatReader(EventReader):
             delta = choice.delta
             if delta:
                 self._saw(_generated(delta))
+                if "audio" in delta:
+                    self._made += [made for made in _audio(delta) if made not in self._made]
+            elif type(choice.text) is str:
+                self._saw(text_bytes(choice.text))
             if choice.finish_reason:
                 self._finished = naming = True
         if chunk.error is not None or name == b"error":
@@ -167,17 +201,32 @@ class ChatReader(EventReader):
             self._model = word(chunk.model) or self._model
             self._identity = word(chunk.id) or self._identity
             self._tier = word(chunk.service_tier) or self._tier
-        return isinstance(chunk.usage, dict) and self._take_usage(chunk, chunk.usage, data)
+            self._provider = word(chunk.provider) or self._provider
+        if chunk.x_groq:
+            self._take_groq(chunk)
+        if not isinstance(chunk.usage, dict):
+            return False
+        self._take_usage(chunk, chunk.usage, bytes(_decode_completion(data).usage))
+        return not chunk.choices and chunk.error is None and chunk.moderation is None and not chunk.x_groq
 
-    def _take_usage(self, chunk: _Chunk, usage: dict[str, Any], data: bytes) -> bool:
-        """Keep a usage; whether its chunk carries nothing else."""
+    def _take_usage(self, chunk: _Chunk, usage: dict[str, Any], raw: bytes) -> None:
         counted = any(type(value) is int and value > 0 for value in usage.values())
         if counted or not self._counted:
-            self._usage = bytes(_decode_completion(data).usage)
+            self._usage = raw
             self._counted = counted
         self._settled |= self._finished
         self._done |= self._finished and not chunk.choices
-        return not chunk.choices and chunk.error is None and chunk.moderation is None
+
+    def _take_groq(self, chunk: _Chunk) -> None:
+        """Groq tells its id with the first chunk, and the usage with the last one, asked for or not."""
+        said = read_groq(bytes(chunk.x_groq))
+        self._request = word(said.id) or self._request
+        self._breakdown = bytes(said.usage_breakdown) or self._breakdown
+        if said.error is not None:
+            self._error = error_word(said.error)
+        usage = read_value(bytes(said.usage))
+        if isinstance(usage, dict):
+            self._take_usage(chunk, usage, bytes(said.usage))
 
     def _take_other(self, data: bytes) -> None:
         if data.strip().startswith(b"[DONE]"):
@@ -186,13 +235,12 @@ class ChatReader(EventReader):
             self._saw_unreadable(data)
 
 
-class OpenAIChat(JsonAdapter):
+class OpenAIChat(OpenAIFormat, JsonAdapter):
     """The adapter of OpenAI chat completions."""
 
     endpoint: str = "openai.chat"
     name: str = "openai.chat/1"
     routes: tuple[Route, ...] = (Route("POST", "/v1/chat/completions", "/chat/completions"),)
-    format: str = "openai"
     model_fields: frozenset[str] = frozenset(
         {
             "audio",
@@ -214,9 +262,6 @@ class OpenAIChat(JsonAdapter):
         "messages.audio.id": "completion",
         "messages.content.file.file_id": "file",
     }
-    # Never openai-organization and openai-project: they select who is billed.
-    request_headers: frozenset[bytes] = frozenset({b"accept", b"content-type", b"openai-beta", b"user-agent"})
-    vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id", b"apim-request-id")
     convention: str = "nested"
     not_captured: tuple[str, ...] = (
         "Web searches of search models are billed per call and are not in the usage object.",
@@ -227,7 +272,7 @@ class OpenAIChat(JsonAdapter):
     def prepare(self, call: Call, model: str) -> Prepared:
         """The body for one target; a stream is asked to end with its usage. See `Adapter.prepare`."""
         values, spans = call.members
-        changes = replace_model(values, spans, model)
+        changes = self.model_change(call, model)
         streams = values.get("stream") == b"true"
         asking = _ask_for_usage(values, spans) if streams else None
         if asking is not None:
@@ -249,15 +294,21 @@ class OpenAIChat(JsonAdapter):
                 model_served=word(answer.model),
                 response_id=word(answer.id),
                 tier=word(answer.service_tier),
+                provider=word(answer.provider),
             )
             raw = bytes(answer.usage)
-            if not raw.startswith(b"{") or not _describe(reading, raw, final=True):
+            if not raw.startswith(b"{") or not report(reading, raw, decompose, final=True):
                 reading.output_text = _generated_in(body)
         except UNREADABLE:
             return Reading(complete=False, flags=["unreadable_body"], output_text=len(body))
         if answer.error is not None:
             reading.error = error_word(answer.error)
             reading.complete = False
+        if answer.x_groq:
+            reading.request_id = word(read_groq(bytes(answer.x_groq)).id)
+            share_out(reading, bytes(answer.usage_breakdown))
+        if b'"audio"' in body:
+            reading.made = [made for choice in _choices(body) if choice.message for made in _audio(choice.message)]
         return reading
 
     def stream(self, prepared: Prepared) -> ChatReader:
@@ -275,16 +326,13 @@ class OpenAIChat(JsonAdapter):
         )
         return estimate_usage(prompt, limit, reading)
 
-    def error(self, status: int, code: str, message: str, request_id: str) -> bytes:
-        """An error body of our own."""
-        fallback = "server_error" if status >= 500 else "invalid_request_error"
-        error = {
-            "message": f"{message} (request id {request_id})",
-            "type": _ERROR_TYPES.get(status, fallback),
-            "param": None,
-            "code": code,
-        }
-        return msgspec.json.encode({"error": error})
+
+def _choices(body: bytes) -> list[_Choice]:
+    """The choices of a buffered answer; none when their shape is unknown."""
+    try:
+        return _decode_messages(body).choices or []
+    except UNREADABLE:
+        return []
 
 
 def _generated_in(body: bytes) -> int:
@@ -293,7 +341,8 @@ def _generated_in(body: bytes) -> int:
         choices = _decode_messages(body).choices or []
     except msgspec.ValidationError:
         return len(body)
-    return sum(_generated(choice.message) for choice in choices if choice.message)
+    spoken = sum(_generated(choice.message) for choice in choices if choice.message)
+    return spoken + sum(text_bytes(choice.text) for choice in choices if type(choice.text) is str)
 
 
 def _ask_for_usage(members: dict[str, bytes], spans: dict[str, tuple[int, int]]) -> Splice | None:
