@@ -9,22 +9,13 @@ import pydantic
 import pytest
 from anthropic.types import Message, RawMessageStreamEvent
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from sdk_types import unknown_members
 
 from tollbook.simulator import Simulator
 
 KEY = "sk-sim-sdk"
 ASKED: Any = [{"role": "user", "content": "Count [[sim input=374 output=44 cache_read=16 reasoning=10]]."}]
 CLAUDE = "claude-haiku-4-5"
-
-
-def unknown_members(model: pydantic.BaseModel) -> list[str]:
-    """Members, at any depth, that the SDK's types do not know."""
-    found = list(model.model_extra or ())
-    for value in model.__dict__.values():
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, pydantic.BaseModel):
-                found += unknown_members(part)
-    return found
 
 
 @pytest.mark.parametrize("text", ["hi", "[[sim output=0]]", "[[sim reasoning=9 output=5 cache_write_1h=3]]"])

@@ -243,8 +243,9 @@ def _opening_tokens(answer: Answer) -> Tokens:
     if "usage_zero_first" in answer.quirks:
         return Tokens()
     told = answer.reported
-    return msgspec.structs.replace(
-        told, output=min(1, told.all_output), reasoning=0, web_searches=0, advisor_input=0, advisor_output=0
+    written = {"cache_write_5m": told.cache_write_5m, "cache_write_1h": told.cache_write_1h}
+    return Tokens(
+        told.all_input - told.cache_read - told.cache_write, told.cache_read, **written, output=min(1, told.all_output)
     )
 
 

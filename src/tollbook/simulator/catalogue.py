@@ -9,7 +9,7 @@ from tollbook.simulator.bedrock import BEDROCK, Converse, ConverseStream, Invoke
 from tollbook.simulator.chat import Chat, Completions
 from tollbook.simulator.cohere import COHERE, Embed, Rerank
 from tollbook.simulator.cohere import Chat as CohereChat
-from tollbook.simulator.compatible import AZURE, CHATS, AzureChat
+from tollbook.simulator.compatible import AZURE, COMPATIBLE, AzureChat
 from tollbook.simulator.embeddings import Embeddings
 from tollbook.simulator.gemini import GOOGLE, Generate, StreamGenerate, count_tokens
 from tollbook.simulator.gemini import Embed as GeminiEmbed
@@ -66,9 +66,7 @@ def _azure() -> Iterator[Route]:
 
 
 def _compatible() -> Iterator[Route]:
-    for base, chat in CHATS.items():
-        yield Route("POST", f"{base}/chat/completions", chat)
-        yield Route("POST", f"{base}/embeddings", Embeddings(chat.vendor))
+    yield from (Route("POST", path, operation) for path, operation in COMPATIBLE.items())
 
 
 def _anthropic() -> Iterator[Route]:

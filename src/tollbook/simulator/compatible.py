@@ -13,9 +13,10 @@ from tollbook.simulator import tariff
 from tollbook.simulator.answer import Answer, Event
 from tollbook.simulator.call import Call
 from tollbook.simulator.chat import Chat, Place, nested_usage
+from tollbook.simulator.embeddings import Embeddings
 from tollbook.simulator.openai import OpenAI
 from tollbook.simulator.tokens import Tokens
-from tollbook.simulator.vendor import Vendor
+from tollbook.simulator.vendor import Operation, Vendor
 
 _TICK: Final = 100
 """Picodollars of one tick, which is 1e-10 dollars."""
@@ -182,13 +183,25 @@ class VllmChat(Chat):
         return {"prompt_logprobs": None} if not answer.question.stream else {}
 
 
+class MistralEmbeddings(Embeddings):
+    """Mistral's embeddings have an id."""
+
+    def response_id(self, number: str) -> str:
+        return number
+
+    def members(self, answer: Answer) -> dict[str, Any]:
+        return {"id": self.response_id(answer.number)}
+
+
 AZURE: Final = Azure()
-CHATS: Final[dict[str, Chat]] = {
-    "/xai/v1": XaiChat(Compatible("xai")),
-    "/deepseek/v1": DeepseekChat(Compatible("deepseek", "x-ds-trace-id")),
-    "/groq/openai/v1": GroqChat(Compatible("groq", standard_tier="on_demand")),
-    "/mistral/v1": MistralChat(Compatible("mistral", "mistral-correlation-id", "standard")),
-    "/openrouter/api/v1": OpenrouterChat(Compatible("openrouter", "x-generation-id")),
-    "/vllm/v1": VllmChat(Compatible("vllm")),
+_MISTRAL: Final = Compatible("mistral", "mistral-correlation-id", "standard")
+COMPATIBLE: Final[dict[str, Operation]] = {
+    "/xai/v1/chat/completions": XaiChat(Compatible("xai")),
+    "/deepseek/v1/chat/completions": DeepseekChat(Compatible("deepseek", "x-ds-trace-id")),
+    "/groq/openai/v1/chat/completions": GroqChat(Compatible("groq", standard_tier="on_demand")),
+    "/mistral/v1/chat/completions": MistralChat(_MISTRAL),
+    "/openrouter/api/v1/chat/completions": OpenrouterChat(Compatible("openrouter", "x-generation-id")),
+    "/vllm/v1/chat/completions": VllmChat(Compatible("vllm")),
+    "/mistral/v1/embeddings": MistralEmbeddings(_MISTRAL),
 }
-"""The vendors that speak OpenAI's format, by their base path."""
+"""What the vendors that speak OpenAI's format offer, by path."""

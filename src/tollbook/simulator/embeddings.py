@@ -52,11 +52,15 @@ class Embeddings(Operation):
     def usage(self, answer: Answer, tokens: Tokens) -> dict[str, Any]:
         return {"prompt_tokens": tokens.all_input, "total_tokens": tokens.all_input}
 
+    def members(self, answer: Answer) -> dict[str, Any]:
+        """Members of a body beside those that say what was answered."""
+        return {}
+
     def body(self, answer: Answer) -> bytes:
         vectors = [vector(answer.number, place) for place in range(answer.details["inputs"])]
         coded = [_base64(numbers) for numbers in vectors] if answer.details["base64"] else vectors
         data = [{"object": "embedding", "index": place, "embedding": value} for place, value in enumerate(coded)]
-        reply: dict[str, Any] = {"object": "list", "data": data, "model": answer.model}
+        reply: dict[str, Any] = {**self.members(answer), "object": "list", "data": data, "model": answer.model}
         answer.put_usage(reply, "usage", self.usage(answer, answer.reported))
         return encode(reply)
 

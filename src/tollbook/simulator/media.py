@@ -67,9 +67,13 @@ class Images(Operation):
         if not 1 <= count <= 10:
             raise BadInput("n: from 1 to 10 images")
         model = asked_model(call, model)
-        counts = {"input": count_text(prompt), "input_image": PER_OBJECT * files, "output": 0, "images": count}
+        counts = {"output": 0, "images": count}
         if "image" in model:
-            counts["output_image"] = PER_IMAGE * count
+            counts |= {
+                "input": count_text(prompt),
+                "input_image": PER_OBJECT * files,
+                "output_image": PER_IMAGE * count,
+            }
         details = {"images": count, "partial": partial or 0, "edit": call.path.rsplit("/", 1)[-1] != "generations"}
         return Question(model=model, texts=[prompt], counts=counts, stream=stream, details=details)
 
