@@ -19,14 +19,14 @@ LLAMA = "meta.llama3-1-8b-instruct-v1:0"
 TEXT = "[[sim input=100 cache_read=20 cache_write_5m=8 cache_write_1h=4 output=40 reasoning=10]]"
 
 
-def connect(simulator: Simulator, key: str = "AKIASIMULATED", secret: str = "x") -> Any:
+def connect(simulator: Simulator, key: str = "AKIASIMULATED", pair: str | None = None) -> Any:
     """A client that does not retry by itself."""
     return boto3.client(
         "bedrock-runtime",
         region_name="eu-central-1",
         endpoint_url=simulator.url,
         aws_access_key_id=key,
-        aws_secret_access_key=secret,
+        aws_secret_access_key=pair or "x",
         config=Config(retries={"max_attempts": 0}),
     )
 
