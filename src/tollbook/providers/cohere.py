@@ -3,7 +3,7 @@
 Source: the API reference and the types of the official SDK, cohere 7.3.
 """
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -19,6 +19,7 @@ from tollbook.providers.text import measure_text, text_bytes
 
 _GENERATED: Final = ("content", "tool_plan", "tool_calls")
 _FAILED: Final = "ERROR"
+_BOTH_SIDES: Final = frozenset({"input_tokens", "output_tokens"})
 _HEADERS: Final = frozenset({b"accept", b"content-type", b"user-agent"})
 
 
@@ -53,12 +54,12 @@ _decode_event: Final = msgspec.json.Decoder(_Event).decode
 _decode_end: Final = msgspec.json.Decoder(_EndEvent).decode
 
 
-def _describe(reading: Reading, raw: bytes) -> bool:
+def _describe(reading: Reading, raw: bytes, headlines: frozenset[str]) -> bool:
     """Put a usage object into a reading; whether its usage is final."""
     if not raw.startswith(b"{"):
         return False
     reading.raw = keep_raw(raw, reading.flags)
-    return put_usage(reading, decompose(raw), final=True)
+    return put_usage(reading, decompose(raw, headlines), final=True)
 
 
 def _generated(message: object) -> int:
@@ -95,7 +96,7 @@ class ChatReader(EventReader):
             error=self._error,
             flags=list(self._flags),
         )
-        if not _describe(reading, self._usage):
+        if not _describe(reading, self._usage, _BOTH_SIDES):
             reading.output_text, reading.output_deltas = self._text, self._deltas
         return reading
 
@@ -123,6 +124,7 @@ class _Cohere(JsonAdapter):
     """The defaults of Cohere's operations."""
 
     format: str = "cohere"
+    headlines: ClassVar[frozenset[str]] = frozenset()
     convention: str = "disjoint"
     request_headers: frozenset[bytes] = _HEADERS | {b"x-client-name"}
     vendor_request_id_headers: tuple[bytes, ...] = (b"x-request-id", b"x-debug-trace-id")
@@ -136,7 +138,7 @@ class _Cohere(JsonAdapter):
         except UNREADABLE:
             return Reading(complete=False, flags=["unreadable_body"], output_text=len(body))
         reading = Reading(response_id=word(answer.id))
-        if not _describe(reading, bytes(answer.usage) or bytes(answer.meta)):
+        if not _describe(reading, bytes(answer.usage) or bytes(answer.meta), self.headlines):
             reading.output_text = _generated(answer.message)
         if answer.finish_reason == _FAILED:
             reading.error, reading.complete = error_word({"type": _FAILED}), False
@@ -157,6 +159,7 @@ class CohereChat(_Cohere):
     endpoint: str = "cohere.chat"
     name: str = "cohere.chat/1"
     routes: tuple[Route, ...] = (Route("POST", "/v2/chat", "/v2/chat"),)
+    headlines: ClassVar[frozenset[str]] = _BOTH_SIDES
     not_captured: tuple[str, ...] = (
         "The price of what was read from a cache, which Cohere reports and bills as input.",
     )

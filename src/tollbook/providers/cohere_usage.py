@@ -25,8 +25,8 @@ _COUNTERS: Final = {
 }
 
 
-def decompose(raw: bytes) -> Decomposition:
-    """The classes of the units that are billed. Whole when there is any.
+def decompose(raw: bytes, headlines: frozenset[str]) -> Decomposition:
+    """The classes of the units that are billed. Whole when there is any, and all of the headlines.
 
     A count that is no whole number is rounded up under the flag `inconsistent_usage`: no class has fractions. Tokens
     of images are `input.image`; they stand beside text where both are told, and inside the input where it is too.
@@ -50,7 +50,7 @@ def decompose(raw: bytes) -> Decomposition:
     for name, counter in _COUNTERS.items():
         if counts.get(name):
             usage[counter] = usage.get(counter, 0) + counts[name]
-    return Decomposition(usage, bool(counts), flags)
+    return Decomposition(usage, bool(counts) and counts.keys() >= headlines, flags)
 
 
 def _counts(units: dict[str, Any], flags: list[str]) -> Usage:
