@@ -9,6 +9,12 @@ from tollbook.providers.registry import BY_FORMAT
 
 WIRE = pathlib.Path(__file__).parent.parent / "wire"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((WIRE / "expected.json").read_text())
+BESIDE: dict[str, dict[str, Any]] = {
+    f"{path.parent.name}/{name}": expected
+    for path in sorted(WIRE.glob("*/expected.json"))
+    for name, expected in json.loads(path.read_text()).items()
+}
+"""What is expected of the answers of all other operations and formats, with the endpoint of each."""
 STREAMS = sorted(name for name in EXPECTED if name.endswith(".sse"))
 OPENAI: Adapter = BY_FORMAT["openai"][0]
 ANTHROPIC: Adapter = BY_FORMAT["anthropic"][0]

@@ -11,7 +11,7 @@ import msgspec
 import openai.types.chat
 import pydantic
 import pytest
-from recorded_wire import BUFFERED, EXPECTED, OPERATIONS, STREAMS, WIRE, adapter_of, body_of, call_of, read_pieces
+from recorded_wire import BESIDE, BUFFERED, EXPECTED, STREAMS, WIRE, adapter_of, body_of, call_of, read_pieces
 
 from tollbook.core.usage import CLASSES, tokens_input, tokens_output
 from tollbook.providers.contract import FLAGS, Reading
@@ -66,7 +66,7 @@ def test_terminal_events_are_seen(name: str) -> None:
 def test_every_recorded_file_is_expected() -> None:
     """No recorded shape lies about untested."""
     files = {str(path.relative_to(WIRE)) for name in ("openai", "anthropic") for path in (WIRE / name).iterdir()}
-    assert {name for name in files if not name.endswith("expected.json")} == set(EXPECTED) | set(OPERATIONS)
+    assert {name for name in files if not name.endswith("expected.json")} == set(EXPECTED) | set(BESIDE)
 
 
 @pytest.mark.parametrize("name", BUFFERED + STREAMS)

@@ -145,15 +145,15 @@ class FreeAdapter(JsonAdapter):
 
     def stream(self, prepared: Prepared) -> StreamReader:
         """A reader that learns nothing."""
-        return _Passing()
+        return Passing()
 
     def estimate(self, call: Call, reading: Reading) -> Estimate:
         """Nothing was used."""
         return Estimate(usage={}, method="free", bound={})
 
 
-class _Passing:
-    """A stream that is not read."""
+class Passing:
+    """A stream that is not read; a `StreamReader`. How it ended is for the connection to tell."""
 
     terminal = True
 

@@ -12,17 +12,21 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tollbook.core.usage import Usage
-from tollbook.providers.adapter import JsonAdapter
+from tollbook.providers.adapter import JsonAdapter, Passing
 from tollbook.providers.answer import Decomposition, error_word, flag, read_error, word
 from tollbook.providers.body import UNREADABLE, present, read_value
 from tollbook.providers.compat import read_groq
-from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Reading, Route
+from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Reading, Route, StreamReader
 from tollbook.providers.estimate import Prompt, estimate_usage
 from tollbook.providers.form import FormAdapter
 from tollbook.providers.openai_format import OpenAIFormat, is_json, report, routes
 from tollbook.providers.openai_usage import decompose_audio, whole_seconds
 from tollbook.providers.reader import EventReader
 from tollbook.providers.text import text_bytes
+
+_AUDIO_TYPES: Final = tuple(
+    b"audio/" + name for name in (b"mpeg", b"opus", b"ogg", b"aac", b"flac", b"wav", b"x-wav", b"pcm", b"l16")
+)
 
 CHARACTERS: Final = "characters v1"
 """The method of a usage that counts the characters (Unicode code points) of the text to speak."""
@@ -128,10 +132,11 @@ class OpenAIAudio(OpenAIFormat, FormAdapter):
         reading = Reading(model_served=word(answer.model))
         raw, duration = bytes(answer.usage), bytes(answer.duration)
         if not raw.startswith(b"{") or not report(reading, raw, decompose_audio, final=True):
-            reading.output_text = text_bytes(answer.text) if isinstance(answer.text, str) else 0
             seconds = _seconds(duration) if reading.partial is None else None
             if seconds is not None:
                 reading.usage, reading.basis = {"seconds": seconds}, "computed"
+            elif isinstance(answer.text, str):
+                reading.output_text = text_bytes(answer.text)
         if answer.x_groq:
             reading.request_id = word(read_groq(bytes(answer.x_groq)).id)
         if answer.error is not None:
@@ -174,6 +179,7 @@ class OpenAISpeech(OpenAIFormat, JsonAdapter):
     name: str = "openai.speech/1"
     routes: tuple[Route, ...] = routes("POST /audio/speech")
     model_fields: frozenset[str] = frozenset({"speed"})
+    stream_types: tuple[bytes, ...] = (b"text/event-stream", *_AUDIO_TYPES)
     convention: str = "computed"
     not_captured: tuple[str, ...] = (
         "Without a stream of events the vendor reports no usage: characters are counted, and a model that is priced by"
@@ -181,16 +187,16 @@ class OpenAISpeech(OpenAIFormat, JsonAdapter):
     )
 
     def streamed(self, call: Call) -> bool:
-        """Whether a stream of events is asked for; audio itself is passed on as one body."""
+        """Whether a stream of events is asked for."""
         return call.members.values.get("stream_format") == b'"sse"'
 
     def read(self, status: int, headers: Headers, body: bytes) -> Reading:
         """Read a buffered answer: it says nothing of its usage, which the request decides (`estimate`)."""
         return Reading(error=read_error(status, body)) if status >= 400 else Reading()
 
-    def stream(self, prepared: Prepared) -> AudioReader:
-        """A reader for a stream of events."""
-        return AudioReader(spoken=True)
+    def stream(self, prepared: Prepared) -> StreamReader:
+        """A reader for a stream of events; audio passes as it comes."""
+        return AudioReader(spoken=True) if prepared.streams else Passing()
 
     def estimate(self, call: Call, reading: Reading) -> Estimate:
         """The characters of the input: exact, where it is text."""

@@ -72,12 +72,15 @@ _decode_tools: Final = msgspec.json.Decoder(list[_Tool]).decode
 _decode_tool_usage: Final = msgspec.json.Decoder(_ToolUsage).decode
 
 
-def read_response(response: Response) -> Reading:
-    """What a response says of itself. One that still runs in the background has no usage yet (flag `background`)."""
+def read_response(response: Response, seen: list[Item] | None = None) -> Reading:
+    """What a response says of itself. One that still runs in the background has no usage yet (flag `background`).
+
+    `seen` are items that its stream brought; they stand in where the response has none.
+    """
     reading = Reading(
         model_served=word(response.model), response_id=word(response.id), tier=word(response.service_tier)
     )
-    items = _items(response)
+    items = _items(response) or seen or []
     reading.made = made(response.id, items)
     if response.status in _RUNNING:
         flag(reading.flags, "background")

@@ -34,6 +34,9 @@ _FAILED: Final = ("response.failed", "response.cancelled")
 _BEGINNING: Final = ("response.created", "response.queued", "response.in_progress")
 _MEDIA_DELTAS: Final = ("response.audio.delta", "response.output_audio.delta")
 
+_GENERATED: Final = ("content", "summary", "name", "arguments", "input", "code")
+"""Members of an output item that hold generated text."""
+
 _TOOLS: Final = {
     "vector_store_ids": "vector_store",
     "container": "container",
@@ -147,7 +150,7 @@ class ResponsesReader(EventReader):
         if kind in _FAILED:
             self._error = kind.removeprefix("response.")
         try:
-            self._told = read_response(decode_response(raw))
+            self._told = read_response(decode_response(raw), self._items)
         except UNREADABLE:
             self._saw_unreadable(raw)
 
@@ -164,10 +167,16 @@ def read_body(body: bytes) -> Reading:
         response = decode_response(body)
         reading = read_response(response)
         if reading.usage is None and "background" not in reading.flags:
-            reading.output_text = measure_text(_decode_output(body).output).size
+            reading.output_text = _generated(_decode_output(body).output)
     except UNREADABLE:
         return Reading(complete=False, flags=["unreadable_body"], output_text=len(body))
     return reading
+
+
+def _generated(output: object) -> int:
+    """The bytes of generated text in the items of an output."""
+    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    return sum(measure_text(item[name]).size for item in items for name in _GENERATED if name in item)
 
 
 class OpenAIResponses(OpenAIFormat, ItemReferences):
