@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tollbook import config
 from tollbook.core.digest import canonical_json, sha256_hex
 from tollbook.core.faults import BadConfiguration
-from tollbook.core.settings import Settings, recorded_form
+from tollbook.core.settings import Hedge, Settings, recorded_form
 
 CONTRACT = """\
 book: ./book
@@ -259,3 +259,12 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration, match="tollbook init"):
         config.load(tmp_path / "tollbook.yaml")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hedge_needs_another_target_and_another_attempt() -> None:
+    """A policy that could never make its second attempt is refused where it is written."""
+    text = CONTRACT.replace("    retry: {attempts: 3,", "    hedge: {after: 2s}\n    retry: {attempts: 3,")
+    assert config.parse(text).models["fast"].hedge == Hedge(after=2.0)
+    alone = CONTRACT.replace("model: gpt-4o-mini}]}\n", "model: gpt-4o-mini}], hedge: {after: 2s}}\n", 1)
+    assert "models.gpt-4o-mini.hedge: has no second attempt" in only_problem_of(alone)
+    assert "models.fast.hedge: has no second" in only_problem_of(text.replace("attempts: 3", "attempts: 1"))

@@ -59,8 +59,13 @@ def setting_rows(kind: inspect.Type, place: str) -> Iterator[tuple[str, str, str
         if is_derived(field):
             continue
         inner, remarks = unwrap(field.type)
+        if isinstance(inner, inspect.UnionType):
+            inner, below = unwrap(next(part for part in inner.types if not isinstance(part, inspect.NoneType)))
+            remarks = {**below, **remarks}
         name = f"{place}{field.encode_name}"
         if isinstance(inner, inspect.StructType):
+            if remarks.get("description"):
+                yield f"`{name}`", "none", "a mapping", _cell(remarks["description"])
             yield from setting_rows(inner, f"{name}.")
             continue
         default = "required" if field.required else _code(_default(field, remarks))

@@ -68,9 +68,15 @@ def is_loopback(url: SplitResult) -> bool:
 
 
 def _check_model(settings: Settings, name: str, vendors: set[str], reader: Reader) -> None:
+    model = settings.models[name]
+    if model.hedge is not None and (len(model.targets) < 2 or model.retry.attempts < 2):
+        reader.problem(
+            ("models", name, "hedge"),
+            "has no second attempt to make; allowed: with two targets and retry.attempts of 2",
+        )
     place: Place = ("models", name, "targets")
     formats: dict[str, str] = {}
-    for index, target in enumerate(settings.models[name].targets):
+    for index, target in enumerate(model.targets):
         vendor = settings.vendors.get(target.vendor)
         if target.vendor not in vendors:
             reader.problem((*place, index, "vendor"), unknown("vendor", target.vendor, vendors))

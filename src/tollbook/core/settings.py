@@ -199,6 +199,18 @@ class Retry(Struct, frozen=True, kw_only=True):
     ] = 0.2
 
 
+class Hedge(Struct, frozen=True, kw_only=True):
+    """A second attempt beside a slow first one: the one that answers first is passed on, and the platform bears what
+    the other costs."""
+
+    after: Annotated[
+        float,
+        Meta(
+            gt=0, extra=_DURATION, description="How long the first attempt may give no byte until the second is made."
+        ),
+    ]
+
+
 class Model(Struct, frozen=True, kw_only=True):
     """What clients may ask for, and where it goes: its policy. `version` is the digest of its text, 12 digits."""
 
@@ -209,6 +221,10 @@ class Model(Struct, frozen=True, kw_only=True):
     ]
     version: Annotated[str, Meta(extra=_DERIVED)] = ""
     retry: Retry = Retry()
+    hedge: Annotated[
+        Hedge | None,
+        Meta(description="Ask the next target too when the first is slow: costs money, saves waiting. Absent: never."),
+    ] = None
 
 
 class TenantKey(Struct, frozen=True, kw_only=True):

@@ -36,8 +36,8 @@ was faster. Charging rules decide by it."""
 ATTEMPT_REASONS: Final = ("first", "retry", "fallback", "hedge", "downgrade")
 """Why an attempt was made."""
 
-NEXT_ACTIONS: Final = ("answer", "retry", "fallback", "give_up")
-"""What the gateway did after an attempt."""
+NEXT_ACTIONS: Final = ("answer", "retry", "fallback", "give_up", "hedge")
+"""What the gateway did after an attempt; `hedge`: another attempt was being made beside it, which could answer."""
 
 MATURITIES: Final = ("estimated", "recorded", "provisional", "invoiced")
 """How final an amount is."""

@@ -72,7 +72,7 @@ class UpstreamCall:
     )
 
     def __init__(self, owner: Owner, data: bytes, timeouts: Timeouts, clock: Clock) -> None:
-        self._owner: Final = owner
+        self._owner = owner
         self._data = data
         self._timeouts: Final = timeouts
         self._clock: Final = clock
@@ -178,7 +178,9 @@ class UpstreamCall:
         stage, self._stage = self._stage, _OVER
         fully_sent = self._fully_sent or (self._connection is not None and stage is _SENT)
         self._connection = None
-        self._owner.attempt_over(self, Ending(lost, fully_sent))
+        owner = self._owner
+        del self._owner  # it knows us too: without the circle both are freed at once
+        owner.attempt_over(self, Ending(lost, fully_sent))
 
 
 def _micro(seconds: float) -> int:

@@ -1,52 +1,40 @@
 """One admitted request, from its plan to its last entry: makes its attempts, relays the answer, records the ends."""
 
+import asyncio
 import contextlib
 from typing import Final
 
 from tollbook.core.clock import SECOND
 from tollbook.core.faults import BadInput, JournalUnavailable
-from tollbook.core.settings import Target, Vendor, VendorKey
+from tollbook.core.settings import Target
 from tollbook.gateway import answer, routing, settling
-from tollbook.gateway.attempt import ANSWER_LIMIT, Ending, UpstreamCall
+from tollbook.gateway.attempt import Ending, UpstreamCall
 from tollbook.gateway.connection import ClientConnection
 from tollbook.gateway.idempotency import RecordingConnection
+from tollbook.gateway.leg import Leg, entry_of
 from tollbook.gateway.message import LAST_CHUNK, chunk
 from tollbook.gateway.outgoing import outgoing
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.recorder import Opening
 from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
+from tollbook.gateway.upstream import Pool
 from tollbook.journal.entry import Attempt, Close
-from tollbook.providers.contract import Prepared, StreamReader
+
+_GOOD: Final = frozenset(range(200, 300))
 
 
 class Exchange:
-    """The state of one request. Callbacks come from the client's connection, the upstream call and the ticker."""
+    """The state of one request. Callbacks come from the client's connection, its attempts and the ticker.
+
+    Mostly one attempt follows another. A hedge runs beside the first attempt: the one that answers first is
+    passed on, the other is lost, and the request's record ends when both have.
+    """
 
     __slots__ = (
-        "_admitted",
-        "_attempt",
-        "_body",
-        "_body_size",
-        "_call",
-        "_connection",
-        "_failures",
-        "_gone",
-        "_key",
-        "_opening",
-        "_parts",
-        "_plan",
-        "_prepared",
-        "_reader",
-        "_settled",
-        "_slow_since",
-        "_started",
-        "_target",
-        "_tried",
-        "_vendor",
-        "delivered",
-        "drain_until",
-    )
+        "_admitted", "_connection", "_failures", "_gone", "_hedging", "_legs", "_opened", "_parts", "_plan",
+        "_result", "_settled", "_slow_since", "_started", "_timeouts", "_tried", "drain_until",
+    )  # fmt: skip
 
     def __init__(self, parts: Parts, connection: ClientConnection | RecordingConnection, admitted: Admitted) -> None:
         self._parts: Final = parts
@@ -56,15 +44,14 @@ class Exchange:
         self._tried: list[Target] = []
         self._failures: list[str] = []
         self._settled: list[settling.Settled] = []
+        self._legs: list[Leg] = []
+        self._result: tuple[str, Refusal | None] | None = None
+        self._opened = False
         self._gone = False
         self._started = False
-        self._call: UpstreamCall | None = None
-        self._opening: Opening | None = None
-        self._reader: StreamReader | None = None
-        self._body: list[bytes] = []
-        self._body_size = 0
+        self._hedging: asyncio.TimerHandle | None = None
         self._slow_since = 0
-        self.delivered = 0
+        self._timeouts: Final = self._plan.timeouts or parts.settings.gateway.timeouts
         self.drain_until = 0
 
     # --- attempts
@@ -77,6 +64,8 @@ class Exchange:
         except BaseException:
             self._parts.running.discard(self)
             raise
+        if self._plan.hedge is not None:
+            self._hedging = self._parts.later(self._plan.hedge, self._hedge)
 
     def _next(self, reason: str, target: Target, because: str | None) -> None:
         parts, admitted = self._parts, self._admitted
@@ -89,89 +78,82 @@ class Exchange:
         except BadInput as fault:
             raise Refusal(400, fault.code, str(fault)) from fault
         number = len(self._tried) + 1
-        attempt = _attempt(number, target, key, reason, because, admitted)
+        attempt = entry_of(number, target, key, reason, because, admitted.call)
         opening = self._open(attempt)
         self._tried.append(target)
-        self._target, self._vendor, self._key = target, vendor, key
-        self._attempt, self._opening, self._prepared = attempt, opening, prepared
-        self._reader, self._body, self._body_size = None, [], 0
-        self._dispatch(vendor, key, prepared, number, opening)
+        leg = Leg(self, admitted.adapter, attempt, opening, target, vendor, key, prepared)
+        self._legs.append(leg)
+        self._dispatch(leg)
 
     def _open(self, attempt: Attempt) -> Opening | None:
         """Write the attempt down; None when it goes unrecorded by explicit setting."""
         parts, admitted = self._parts, self._admitted
         try:
-            return parts.recorder.open(admitted.encoded, attempt)
+            opening = parts.recorder.open(admitted.encoded, attempt)
         except JournalUnavailable:
             if parts.settings.journal.on_failure != "forward_unrecorded":
                 raise _unwritable() from None
-            if attempt.number == 1 or self._opening is not None:  # once for the request, whatever it takes
+            if attempt.number == 1 or self._opened:  # once for the request, whatever it takes
                 parts.recorder.unrecorded(admitted.caller.tenant.name)
+            self._opened = False
             return None
+        self._opened = True
+        return opening
 
-    def _dispatch(
-        self, vendor: Vendor, key: VendorKey, prepared: Prepared, number: int, opening: Opening | None
-    ) -> None:
+    def _dispatch(self, leg: Leg) -> None:
         parts, admitted = self._parts, self._admitted
-        pool, address = parts.pools[vendor.name]
-        fixed = parts.fixed_lines(vendor, key, admitted.adapter)
-        data = outgoing(admitted, address.path, fixed, prepared, number)
-        call = UpstreamCall(self, data, parts.settings.gateway.timeouts, parts.clock)
-        self._call = call
+        pool, address = parts.pools[leg.vendor.name]
+        fixed = parts.fixed_lines(leg.vendor, leg.key, admitted.adapter)
+        data = outgoing(admitted, address.path, fixed, leg.prepared, leg.attempt.number)
+        call = leg.call = UpstreamCall(leg, data, self._timeouts, parts.clock)
         parts.calls.add(call)
-        if opening is not None and parts.durable is not None:
-            parts.durable(opening.sequence, lambda fault: self._send(call, pool, fault))
+        if leg.opening is not None and parts.durable is not None:
+            parts.durable(leg.opening.sequence, lambda fault: self._send(leg, pool, fault))
         else:
             call.start(pool)
 
-    def _send(self, call: UpstreamCall, pool: object, fault: Exception | None) -> None:
+    def _send(self, leg: Leg, pool: Pool, fault: Exception | None) -> None:
         """Go on once the opening is on disk (`before_forward`)."""
+        call = leg.call
         if fault is not None:
             call.cut(JournalUnavailable.code)
-        elif self._gone:
+        elif self._gone or leg.lost:
             call.cut("client_gone")
         else:
-            call.start(pool)  # type: ignore[arg-type]
+            call.start(pool)
 
     # --- what the vendor says
 
-    def answering(self, call: UpstreamCall) -> None:
-        assert call.status is not None
-        if call.status < 300 and answer.is_event_stream(call.headers):
-            self._reader = self._admitted.adapter.stream(self._prepared)
+    def answering(self, leg: Leg) -> None:
+        if self._hedging is not None:
+            self._unhedge()
+        if len(self._legs) > 1 and leg.call.status in _GOOD:
+            self._win(leg)
 
-    def answer_data(self, data: bytes) -> None:
-        reader = self._reader
-        call = self._call
-        assert call is not None
-        if reader is None:
-            self._body.append(data)
-            self._body_size += len(data)
-            if self._body_size > ANSWER_LIMIT:
-                call.cut("answer_too_large")
-            return
-        passed = reader.feed(data)
-        if self._gone:
-            self._body_size += len(data)
-            if self._body_size > self._parts.settings.gateway.drain.bytes:
-                call.cut("drain_limit")
-        elif passed:
-            self._relay(passed, call)
+    def pass_on(self, leg: Leg, data: bytes, size: int) -> None:
+        if self._gone or leg.lost:
+            leg.body_size += size
+            if leg.body_size > self._parts.settings.gateway.drain.bytes:
+                leg.call.cut("drain_limit")
+        elif data:
+            self._relay(data, leg)
 
-    def _relay(self, data: bytes, call: UpstreamCall) -> None:
-        self.delivered += len(data)
+    def _relay(self, data: bytes, leg: Leg) -> None:
+        leg.delivered += len(data)
         if self._started:
             self._connection.write(chunk(data))
             return
         self._started = True
+        call = leg.call
         assert call.status is not None
-        self._connection.write(answer.stream_head(call.status, call.headers, self._admitted, self._tried) + chunk(data))
+        head = answer.stream_head(call.status, call.headers, self._admitted, self._tried)
+        self._connection.write(head + chunk(data))
 
-    def attempt_over(self, call: UpstreamCall, ending: Ending) -> None:
-        self._parts.calls.discard(call)
-        self._call = None
+    def leg_over(self, leg: Leg, ending: Ending) -> None:
+        self._parts.calls.discard(leg.call)
+        self._legs.remove(leg)
         try:
-            self._judge(call, ending)
+            self._judge(leg, ending)
         except BaseException:
             self._break_off()
             raise
@@ -181,70 +163,101 @@ class Exchange:
         self._parts.running.discard(self)
         self._connection.abort()
 
-    def _judge(self, call: UpstreamCall, ending: Ending) -> None:
+    def _judge(self, leg: Leg, ending: Ending) -> None:
         """Settle an attempt that is over, and go on from there."""
-        if self._reader is not None:
-            rest = self._reader.flush()
-            if rest and not self._gone:
-                self._relay(rest, call)
-        settled = settling.settle(self._facts(call, ending))
-        self._learn(call, settled.outcome)
-        following = self._following(settled.outcome, call, ending)
+        if leg.reader is not None:
+            rest = leg.reader.flush()
+            if rest and not self._gone and not leg.lost:
+                self._relay(rest, leg)
+        settled = settling.settle(leg.facts(self._admitted, ending, self._gone, self._parts.bearers))
+        self._parts.learn(leg, settled.outcome)
+        if self._hedging is not None:
+            self._unhedge()
+        if leg.lost or (self._legs and self._is_beside(leg, settled.outcome)):
+            self._end_beside(leg, ending, settled)
+            return
+        following = self._following(settled.outcome, leg, ending)
         if following is None:
-            self._finish(call, ending, settled)
+            self._finish(leg, ending, settled)
         else:
-            self._repeat(call, ending, settled, *following)
+            self._repeat(leg, ending, settled, *following)
 
-    def _facts(self, call: UpstreamCall, ending: Ending) -> settling.Facts:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        return settling.Facts(
-            self._admitted, self._attempt, self._opening, call, ending, self._reader, body, self._gone, self.delivered,
-            self._parts.bearers,
-        )  # fmt: skip
-
-    def _following(self, outcome: str, call: UpstreamCall, ending: Ending) -> tuple[Target, str] | None:
+    def _following(self, outcome: str, leg: Leg, ending: Ending) -> tuple[Target, str] | None:
         """The attempt that follows, if the policy allows one and the client can still be served by it."""
         if outcome == "ok" or self._started or self._gone or self._parts.stopping:
             return None
-        if not routing.retryable(self._plan.retry, outcome, call.status, ending.fully_sent):
+        if not routing.retryable(self._plan.retry, outcome, leg.call.status, ending.fully_sent):
             return None
         return routing.next_target(self._plan, self._tried)
 
-    def _learn(self, call: UpstreamCall, outcome: str) -> None:
-        health = self._parts.health
-        if outcome == "ok" and health.untroubled:
+    # --- a second attempt beside a slow first one
+
+    def _hedge(self) -> None:
+        """The first attempt has not answered for as long as the policy waits: make another one beside it."""
+        self._hedging = None
+        target = routing.hedge_target(self._plan, self._tried)
+        if target is None or not self._legs or self._gone or self._parts.stopping:
             return
-        now = self._parts.clock()
-        name, key_name = routing.name_of(self._target), f"{self._vendor.name}:{self._key.name}"
-        if outcome == "rate_limited":
-            health.rest(key_name, now + answer.retry_after(call.headers))
-        elif outcome in ("vendor_error", "timeout", "connect_failed", "truncated"):
-            health.failed(name, now)
-        elif outcome == "ok":
-            health.succeeded(name)
+        try:
+            self._next("hedge", target, None)
+        except Refusal:
+            return  # the first goes on alone
+        except BaseException:
+            self._break_off()
+            raise
+
+    def _unhedge(self) -> None:
+        """The first attempt has answered, or is over: it needs no other beside it."""
+        assert self._hedging is not None
+        self._hedging.cancel()
+        self._hedging = None
+
+    def _is_beside(self, leg: Leg, outcome: str) -> bool:
+        """Whether another attempt may still give a better answer than this one, which is over; else this one wins."""
+        beside = not routing.is_answer(outcome, leg.call.status) and not all(other.lost for other in self._legs)
+        if not beside:
+            self._win(leg)
+        return beside
+
+    def _win(self, leg: Leg) -> None:
+        """This attempt answers the request: the others are read to their end or cut, as when a client leaves."""
+        for other in list(self._legs):
+            if other is not leg and not other.lost:
+                other.lost = True
+                self._let_go(other, "not_needed")
+
+    def _end_beside(self, leg: Leg, ending: Ending, settled: settling.Settled) -> None:
+        """Record an attempt beside which another one answers, or may do so."""
+        if not leg.lost:
+            self._fail(leg, ending)
+        settled = settled.followed("hedge")
+        self._settled.append(settled)
+        if self._result is None or self._legs:
+            self._record(leg, settled, None)
+            return
+        self._record(leg, settled, self._close(*self._result))
+        self._parts.running.discard(self)
 
     # --- ends
 
-    def _repeat(
-        self, call: UpstreamCall, ending: Ending, settled: settling.Settled, target: Target, reason: str
-    ) -> None:
-        self._fail(call, ending)
-        self._record(settled.followed(reason), None)
+    def _repeat(self, leg: Leg, ending: Ending, settled: settling.Settled, target: Target, reason: str) -> None:
+        self._fail(leg, ending)
+        settled = settled.followed(reason)
+        self._settled.append(settled)
+        self._record(leg, settled, None)
         delay = answer.backoff(self._plan.retry.backoff, len(self._tried), reason)
         if delay:
-            self._parts.later(delay, lambda: self._try_again(call, ending, settled, target, reason))
+            self._parts.later(delay, lambda: self._try_again(target, reason, settled.outcome))
         else:
-            self._try_again(call, ending, settled, target, reason)
+            self._try_again(target, reason, settled.outcome)
 
-    def _try_again(
-        self, call: UpstreamCall, ending: Ending, settled: settling.Settled, target: Target, reason: str
-    ) -> None:
+    def _try_again(self, target: Target, reason: str, because: str) -> None:
         if self._gone:
             self._close_without_attempt("client_gone", None)
             self._connection.done(keep_alive=False)
             return
         try:
-            self._next(reason, target, settled.outcome)
+            self._next(reason, target, because)
         except Refusal as refusal:
             self._close_without_attempt("refused", refusal)
         except BaseException:
@@ -260,34 +273,40 @@ class Exchange:
         if refusal is not None:
             self._refuse(refusal)
 
-    def _finish(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> None:
-        answered = self._started or call.status is not None
+    def _finish(self, leg: Leg, ending: Ending, settled: settling.Settled) -> None:
+        answered = self._started or leg.call.status is not None
         settled = settled.last("answer" if answered else "give_up")
         outcome = "client_gone" if self._gone else settled.outcome
         self._settled.append(settled)
-        refusal = self._own_error(call, ending, settled)
-        self._record(settled, self._close(outcome, refusal))
-        self._parts.running.discard(self)
+        refusal = self._own_error(leg, ending, settled)
+        if self._legs:  # a lost attempt is still being read: the record ends with it
+            self._result = outcome, refusal
+            self._slow_since = 0
+            self._record(leg, settled, None)
+        else:
+            self._record(leg, settled, self._close(outcome, refusal))
+            self._parts.running.discard(self)
         if self._gone:
             self._connection.done(keep_alive=False)
         elif refusal is not None:
             self._refuse(refusal)
         else:
-            self._answer(call, ending)
+            self._answer(leg, ending)
 
-    def _own_error(self, call: UpstreamCall, ending: Ending, settled: settling.Settled) -> Refusal | None:
+    def _own_error(self, leg: Leg, ending: Ending, settled: settling.Settled) -> Refusal | None:
         """The gateway's own final error, where no answer of a vendor can be passed on."""
-        passable = ending.lost is None and call.status is not None and not 300 <= call.status < 400
+        status = leg.call.status
+        passable = ending.lost is None and status is not None and not 300 <= status < 400
         if self._gone or self._started or passable:
             return None
         if ending.lost == JournalUnavailable.code:
             return _unwritable()
-        self._fail(call, ending)
+        self._fail(leg, ending)
         return answer.exhausted(self._failures, settled.outcome)
 
-    def _fail(self, call: UpstreamCall, ending: Ending) -> None:
+    def _fail(self, leg: Leg, ending: Ending) -> None:
         """Keep why this attempt gave no answer, for the error that the client may get in the end."""
-        self._failures.append(f"{routing.name_of(self._target)}: {ending.lost or call.status}")
+        self._failures.append(f"{routing.name_of(leg.target)}: {ending.lost or leg.call.status}")
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with an error of our own, which says whether an attempt may have cost money."""
@@ -306,20 +325,18 @@ class Exchange:
             client="gone" if self._gone else "answered",
         )
 
-    def _record(self, settled: settling.Settled, close: Close | None) -> None:
-        if close is None:
-            self._settled.append(settled)
-        if self._opening is None:
+    def _record(self, leg: Leg, settled: settling.Settled, close: Close | None) -> None:
+        if leg.opening is None:
             return
         parts, admitted = self._parts, self._admitted
-        settling.rate(parts.rater, settled, self._vendor.billing, admitted.adapter.name, admitted.caller.tenant.name)
-        parts.recorder.settle(self._opening, settled.settlement, settled.rating, close)
+        settling.rate(parts.rater, settled, leg.vendor.billing, admitted.adapter.name, admitted.caller.tenant.name)
+        parts.recorder.settle(leg.opening, settled.settlement, settled.rating, close)
         if settled.expected and settled.rating is not None:
             # After the entry: the sum stands on the lane that took it, which may be the spare by now.
             parts.recorder.add_expected(settled.rating.currency, settled.expected)
 
-    def _answer(self, call: UpstreamCall, ending: Ending) -> None:
-        connection, admitted = self._connection, self._admitted
+    def _answer(self, leg: Leg, ending: Ending) -> None:
+        connection, admitted, call = self._connection, self._admitted, leg.call
         if self._started:
             if ending.lost is None:
                 connection.write(LAST_CHUNK)
@@ -328,7 +345,7 @@ class Exchange:
                 connection.abort()  # the client must see that its answer is not whole
             return
         assert call.status is not None
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        body = leg.body
         head = answer.buffered_head(call.status, call.headers, admitted, self._tried, self._settled, len(body))
         connection.write(head + body)
         connection.done(admitted.keep_alive)
@@ -336,36 +353,42 @@ class Exchange:
     # --- what the client does
 
     def client_gone(self) -> None:
-        """Drain the answer to learn its usage, or cut it, as the setting says; cut it too if nothing was sent."""
         self._gone = True
-        call = self._call
-        if call is None:
-            return
+        for leg in list(self._legs):
+            self._let_go(leg, "client_gone")
+
+    def _let_go(self, leg: Leg, unsent: str) -> None:
+        """Drain an answer that nobody takes to learn its usage, or cut it, as the setting says; cut it too if nothing
+        was sent, which is then `unsent`."""
+        call, gateway = leg.call, self._parts.settings.gateway
         if not call.sent:
-            call.cut("client_gone")
-        elif self._parts.settings.gateway.client_gone == "cancel":
+            call.cut(unsent)
+        elif gateway.client_gone == "cancel":
             call.cut("cancelled")
         else:
-            self.drain_until = self._parts.clock() + self._parts.settings.gateway.drain.seconds * SECOND
+            self.drain_until = self._parts.clock() + gateway.drain.seconds * SECOND
             call.resume()
 
     def client_slow(self) -> None:
-        if self._call is not None and not self._gone:
-            self._call.pause()
+        if self._legs and not self._gone:
             self._slow_since = self._parts.clock()
+            for leg in self._legs:
+                if not leg.lost:
+                    leg.call.pause()
 
     def client_ready(self) -> None:
         self._slow_since = 0
-        if self._call is not None:
-            self._call.resume()
+        for leg in self._legs:
+            leg.call.resume()
 
     def check(self, now: int) -> None:
         """End a drain whose time is over; a client that has taken nothing for as long as a vendor may be silent is
         gone, so that it cannot have an answer without its end, which tells the cost."""
-        if self.drain_until and now >= self.drain_until and self._call is not None:
-            self._call.cut("drain_limit")
-        idle = self._parts.settings.gateway.timeouts.idle
-        if self._slow_since and now - self._slow_since >= idle * SECOND:
+        if self.drain_until and now >= self.drain_until:
+            for leg in list(self._legs):
+                if self._gone or leg.lost:
+                    leg.call.cut("drain_limit")
+        if self._slow_since and now - self._slow_since >= self._timeouts.idle * SECOND:
             self._slow_since = 0
             self._connection.abort()
 
@@ -374,26 +397,3 @@ def _unwritable() -> Refusal:
     return Refusal(
         503, "journal_unavailable", "the journal cannot be written, so nothing was forwarded; try again later"
     )
-
-
-def _attempt(
-    number: int, target: Target, key: VendorKey, reason: str, because: str | None, admitted: Admitted
-) -> Attempt:
-    return Attempt(
-        number=number,
-        vendor=target.vendor,
-        vendor_key=key.name,
-        model_sent=target.model,
-        reason=reason,
-        because=because,
-        vendor_key_id=key.id,
-        project=key.project,
-        workspace=key.workspace,
-        account=key.account,
-        tier_asked=_tier(admitted.call.members.values.get("service_tier")),
-    )
-
-
-def _tier(raw: bytes | None) -> str | None:
-    """The tier a request asks for, where it is a plain short word."""
-    return raw[1:-1].decode() if raw is not None and raw[:1] == b'"' and len(raw) <= 34 and raw.isascii() else None

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from tollbook.core.clock import Clock
 from tollbook.core.settings import Model, Settings, Vendor, VendorKey
-from tollbook.gateway import routing
+from tollbook.gateway import answer, routing
 from tollbook.gateway.attempt import UpstreamCall
 from tollbook.gateway.health import Health
+from tollbook.gateway.leg import Leg
 from tollbook.gateway.outgoing import fixed_lines
 from tollbook.gateway.recorder import Recorder
 from tollbook.gateway.routing import Plan
@@ -81,8 +82,22 @@ class Parts:
             lines = self._fixed[name] = fixed_lines(address, adapter, secret)
         return lines
 
-    def later(self, seconds: float, then: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_later(seconds, then)
+    def learn(self, leg: Leg, outcome: str) -> None:
+        """Remember how an attempt's target and vendor key did."""
+        health = self.health
+        if outcome == "ok" and health.untroubled:
+            return
+        now = self.clock()
+        name, key_name = routing.name_of(leg.target), f"{leg.vendor.name}:{leg.key.name}"
+        if outcome == "rate_limited":
+            health.rest(key_name, now + answer.retry_after(leg.call.headers))
+        elif outcome in ("vendor_error", "timeout", "connect_failed", "truncated"):
+            health.failed(name, now)
+        elif outcome == "ok":
+            health.succeeded(name)
+
+    def later(self, seconds: float, then: Callable[[], None]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, then)
 
 
 def _pool(address: VendorAddress) -> tuple[Pool, VendorAddress]:

@@ -5,10 +5,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from tollbook.core.settings import Model, Retry, Target, Vendor, VendorKey
+from tollbook.core.settings import Model, Retry, Target, Timeouts, Vendor, VendorKey
 
 SAME_TARGET_LIMIT: Final = 2
 """A target is tried at most twice in one request (reviewed wording: the same target first, then the next)."""
+
+KEY_REFUSED: Final = frozenset((401, 402, 403))
+"""What a vendor says of a key rather than of a request: unknown, without credit, without permission."""
 
 Healthy = Callable[[str], bool]
 
@@ -28,17 +31,19 @@ class Plan(Struct, frozen=True):
     targets: tuple[Target, ...]
     retry: Retry
     reason: str
+    timeouts: Timeouts | None = None
+    hedge: float | None = None
 
 
 def plan(model: Model, healthy: Healthy) -> Plan:
     """Targets in the order of the policy; the unhealthy ones go last, they are not dropped."""
-    targets = model.targets
+    targets, hedge = model.targets, model.hedge.after if model.hedge is not None else None
     well = tuple(target for target in targets if healthy(name_of(target)))
     if len(well) == len(targets) or not well:
-        return Plan(targets, model.retry, "policy_order")
+        return Plan(targets, model.retry, "policy_order", hedge=hedge)
     ill = tuple(target for target in targets if target not in well)
     moved = ",".join(name_of(target) for target in ill)
-    return Plan(well + ill, model.retry, f"unhealthy_last:{moved}")
+    return Plan(well + ill, model.retry, f"unhealthy_last:{moved}", hedge=hedge)
 
 
 def name_of(target: Target) -> str:
@@ -86,6 +91,19 @@ def retryable(retry: Retry, outcome: str, status: int | None, fully_sent: bool) 
     if status is None:
         return False
     return str(status) in retry.on or f"{status // 100}xx" in retry.on
+
+
+def is_answer(outcome: str, status: int | None) -> bool:
+    """Whether an attempt that is over answers its request, although another one beside it may still do so: it came
+    whole, or the vendor says that the request itself is wrong."""
+    return outcome in ("ok", "client_gone") or (outcome == "client_error" and status not in KEY_REFUSED)
+
+
+def hedge_target(plan: Plan, tried: Sequence[Target]) -> Target | None:
+    """The target of an attempt beside a slow first one: the next in the plan; None when the policy allows no more."""
+    if len(tried) >= plan.retry.attempts:
+        return None
+    return next((target for target in plan.targets if target not in tried), None)
 
 
 def next_target(plan: Plan, tried: Sequence[Target]) -> tuple[Target, str] | None:

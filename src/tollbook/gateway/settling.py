@@ -19,6 +19,7 @@ from tollbook.providers.contract import Reading, StreamReader
 
 _OUR_CUTS: Final = {
     "client_gone": "not_sent",
+    "not_needed": "not_sent",
     "cancelled": "cancelled",
     "drain_limit": "cancelled",
     "journal_unavailable": "not_sent",
@@ -64,8 +65,8 @@ class Settled(Struct):
     recharge: int | None = None
 
     def followed(self, by: str) -> "Settled":
-        """The same, knowing that another attempt follows (`retry` or `fallback`)."""
-        return self._with(by, "repeated")
+        """The same, knowing that another attempt follows (`retry`, `fallback`) or answers (`hedge`)."""
+        return self._with(by, "hedged" if by == "hedge" else "repeated")
 
     def last(self, action: str) -> "Settled":
         """The same, knowing that it was the last attempt (`answer` or `give_up`)."""
