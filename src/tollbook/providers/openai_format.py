@@ -61,7 +61,7 @@ class ItemReferences(JsonAdapter):
 def _items(call: Call, member: str) -> list[dict[str, Any]]:
     """The items of a member that have an id."""
     items = read_value(call.members.values.get(member))
-    listed = items if isinstance(items, list) else []
+    listed = items if isinstance(items, list) else [items]
     return [item for item in listed if isinstance(item, dict) and isinstance(item.get("id"), str)]
 
 
