@@ -10,8 +10,8 @@ from tollbook.core.faults import BadInput
 from tollbook.simulator import FAULTS, Rule, Simulator, account_of, load_rules
 from tollbook.simulator.__main__ import _parser
 from tollbook.simulator.dictation import PACE_NAMES, USAGE_NAMES, read_dictation
+from tollbook.simulator.pricelist import MODELS
 from tollbook.simulator.rulebook import Rulebook, Scene
-from tollbook.simulator.tariff import model_names
 
 
 def scene(**members: Any) -> Scene:
@@ -198,6 +198,6 @@ def test_the_manual_lists_every_setting_and_model() -> None:
     """All options of the command, all names of a command and all models sold stand in `docs/simulator.md`."""
     manual = MANUAL.read_text(encoding="utf-8")
     options = [name for action in _parser()._actions for name in action.option_strings if name not in ("-h", "--help")]
-    sold = [name for vendor in ("openai", "anthropic") for name in model_names(vendor)]
+    sold = [model.alias for model in MODELS]
     missing = [name for name in [*options, *USAGE_NAMES, *PACE_NAMES, *sold] if name not in manual]
     assert missing == []

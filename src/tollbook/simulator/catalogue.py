@@ -85,9 +85,8 @@ def _gemini() -> Iterator[Route]:
         "batchEmbedContents": embed,
         "countTokens": Errand(GOOGLE, "count_tokens", count_tokens),
     }
-    for version in ("v1", "v1beta", "v1beta1", "v1alpha"):
-        for base in (f"/{version}/models/{{model}}", f"/{version}{_VERTEX}"):
-            yield from (Route("POST", f"{base}:{verb}", target) for verb, target in verbs.items())
+    for base in ("/{version}/models/{model}", f"/{{version}}{_VERTEX}"):
+        yield from (Route("POST", f"{base}:{verb}", target) for verb, target in verbs.items())
 
 
 def _bedrock() -> Iterator[Route]:
