@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import httpx2
+import msgspec
 import openai
 import pytest
 from recorded_wire import body_of, call_of
@@ -246,6 +247,15 @@ def fits(route: str, path: str) -> bool:
     ours, theirs = route.split("/"), path.split("/")
     same = [one == other or one.startswith("{") for one, other in zip(ours, theirs, strict=False)]
     return len(ours) == len(theirs) and all(same)
+
+
+def test_a_vendor_that_refuses_to_be_asked_is_not_asked() -> None:
+    """Mistral answers 422 to `stream_options` and tells its usage unasked: its stream goes as the client sent it."""
+    body = b'{"model":"mistral-large","stream":true,"messages":[]}'
+    adapter = BY_ENDPOINT["openai.chat"]
+    call = msgspec.structs.replace(call_of(adapter, body), asks_usage=False)
+    prepared = adapter.prepare(call, "mistral-large")
+    assert prepared.body == body and prepared.streams and not prepared.hides_usage
 
 
 def test_speech_is_counted_by_its_characters() -> None:

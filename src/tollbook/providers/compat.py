@@ -57,7 +57,7 @@ def vendor_cost(raw: bytes) -> str | None:
 
     A number is taken digit by digit, never as a float. None when there is none.
     """
-    if b"cost" not in raw:
+    if raw.rfind(b'"cost') < 0:  # from behind, which costs half: nearly no usage has it
         return None
     try:
         costs = _decode_costs(raw)

@@ -57,7 +57,8 @@ class Reading(Struct, kw_only=True):
     FLAGS. `complete` is False for an answer that ended without its terminal event or that carries an error; a usage can
     be final all the same. `error` is the type and code of a vendor's error (never its message). `output_text` is the
     number of UTF-8 bytes of answer text that were seen and `output_deltas` in how many pieces they came, for estimates;
-    0 where the usage was reported. `shares` is what of the answer is priced at another model's price; it is not in
+    0 where the usage was reported. `output_tokens` is that text in tokens of the model's own vocabulary, 0 where that
+    was not counted. `shares` is what of the answer is priced at another model's price; it is not in
     `usage`. `vendor_cost` is the vendor's own figure of what the answer cost, in US dollars, as decimal text: it
     stands beside ours and is never charged by. `made` are the vendor objects that the answer created. `provider` is who
     did the work where the vendor is a broker and says so. `request_id` is the vendor's id of the request where the body
@@ -78,6 +79,7 @@ class Reading(Struct, kw_only=True):
     flags: list[str] = []
     output_text: int = 0
     output_deltas: int = 0
+    output_tokens: int = 0
     shares: list[Share] = []
     vendor_cost: str | None = None
     made: list[VendorObject] = []
@@ -159,7 +161,8 @@ class Call(Struct, frozen=True):
     """A client's request as its adapter sees it.
 
     `names` are the parts of the path that the route names, decoded; `query` is as it came;
-    `members` is what `Adapter.scan` found in `body`.
+    `members` is what `Adapter.scan` found in `body`. `asks_usage` is False for a vendor that refuses to be asked for the
+    usage of a stream, because it tells it unasked (Mistral answers 422).
     """
 
     route: Route
@@ -168,6 +171,7 @@ class Call(Struct, frozen=True):
     headers: Headers
     body: bytes
     members: Members
+    asks_usage: bool = True
 
 
 class Prepared(Struct, kw_only=True):

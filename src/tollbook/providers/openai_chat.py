@@ -274,7 +274,7 @@ class OpenAIChat(OpenAIFormat, JsonAdapter):
         values, spans = call.members
         changes = self.model_change(call, model)
         streams = values.get("stream") == b"true"
-        asking = _ask_for_usage(values, spans) if streams else None
+        asking = _ask_for_usage(values, spans) if streams and call.asks_usage else None
         if asking is not None:
             changes.append(asking)
         return Prepared(
@@ -307,7 +307,7 @@ class OpenAIChat(OpenAIFormat, JsonAdapter):
         if answer.x_groq:
             reading.request_id = word(read_groq(bytes(answer.x_groq)).id)
             share_out(reading, bytes(answer.usage_breakdown))
-        if b'"audio"' in body:
+        if (reading.usage is None or "output.audio" in reading.usage) and b'"audio"' in body:
             reading.made = [made for choice in _choices(body) if choice.message for made in _audio(choice.message)]
         return reading
 

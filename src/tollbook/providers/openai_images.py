@@ -1,7 +1,7 @@
 """OpenAI images: `POST /v1/images/generations`, `/edits` and `/variations`.
 
 Source: the API reference and the types of the official SDK, openai 3.54. GPT image models report tokens by modality,
-and stream; dall-e models report nothing and are billed by the image.
+and stream, one image at a time (several are refused); dall-e models report nothing and are billed by the image.
 """
 
 from typing import Any, Final
@@ -67,8 +67,8 @@ def svg_share(raw: bytes) -> list[Share]:
 class ImagesReader(EventReader):
     """Reads one stream of images: partial ones, then the completed one with the usage, which ends it.
 
-    Where several are completed with usages that differ, the last one stands, under the flag `repeated_usage`: whether
-    they add up is not documented.
+    OpenAI streams one image only. Where a vendor completes several, with usages that differ, the last one stands, under
+    the flag `repeated_usage`: whether they add up is not documented.
     """
 
     event_limit = 32 << 20  # an event holds a whole image
@@ -132,7 +132,6 @@ class OpenAIImages(OpenAIFormat, FormAdapter):
     convention: str = "nested"
     not_captured: tuple[str, ...] = (
         "Images of dall-e models are counted, as the answer has no usage; their size and quality are not told apart.",
-        "When a stream completes several images with usages of their own, the last usage stands, under a flag.",
     )
 
     def read(self, status: int, headers: Headers, body: bytes) -> Reading:

@@ -111,7 +111,7 @@ def decompose(raw: bytes) -> Decomposition:
     if report.completion_tokens is not None:
         _split_completion(usage, report, report.completion_tokens, flags)
     whole = report.prompt_tokens is not None and report.completion_tokens is not None
-    seconds = _count(report.prompt_audio_seconds)
+    seconds = None if report.prompt_audio_seconds is None else _count(report.prompt_audio_seconds)
     if whole:
         _check(usage, report.total_tokens, flags, by_second=bool(seconds))
     if seconds:
@@ -234,24 +234,27 @@ def _check(usage: Usage, total: int | None, flags: list[str], by_second: bool = 
 def _split_prompt(usage: Usage, report: _CompletionUsage, prompt: int, flags: list[str]) -> None:
     details = report.prompt_tokens_details
     cached = None if details is None else details.cached_tokens
-    if cached is None:
+    if cached is None and report.prompt_cache_hit_tokens is not None:
         cached = _count(report.prompt_cache_hit_tokens)
-    if cached is None:
+    if cached is None and report.num_cached_tokens is not None:
         cached = _count(report.num_cached_tokens)
-    if details is None:
-        split_headline(usage, prompt, "input", {"input_cache_read": cached}, flags)
-        return
-    written, audio, image = details.cache_write_tokens, details.audio_tokens, details.image_tokens
-    if (cached or written) and (audio or image or details.video_tokens):
-        flag(flags, "assumed_modality")
-    parts = {
-        "input_cache_read": cached,
-        "input_cache_write": written,
-        "input.audio": audio,
-        "input.image": image,
-        "input.video": details.video_tokens,
-    }
-    split_headline(usage, prompt, "input", parts, flags)
+    parts = {"input_cache_read": cached}
+    if details is not None:
+        written, media = (
+            details.cache_write_tokens,
+            details.audio_tokens or details.image_tokens or details.video_tokens,
+        )
+        if (cached or written) and media:
+            flag(flags, "assumed_modality")
+        if written or media:
+            parts["input_cache_write"] = written
+            parts["input.audio"] = details.audio_tokens
+            parts["input.image"] = details.image_tokens
+            parts["input.video"] = details.video_tokens
+    if cached or len(parts) > 1:
+        split_headline(usage, prompt, "input", parts, flags)
+    else:
+        usage["input"] = prompt
 
 
 def _split_completion(usage: Usage, report: _CompletionUsage, completion: int, flags: list[str]) -> None:
@@ -260,6 +263,9 @@ def _split_completion(usage: Usage, report: _CompletionUsage, completion: int, f
         usage["output"] = completion
         return
     reasoning = details.reasoning_tokens
+    if not (reasoning or details.audio_tokens or details.image_tokens):
+        usage["output"] = completion
+        return
     parts = {"output.audio": details.audio_tokens, "output.image": details.image_tokens}
     if reasoning and report.total_tokens == (report.prompt_tokens or 0) + completion + reasoning:
         split_headline(usage, completion, "output", parts, flags)
