@@ -257,7 +257,8 @@ class Invoke(Binary):
     def usage(self, answer: Answer, tokens: Tokens) -> dict[str, Any]:
         if _is_claude(answer):
             return anthropic.usage(answer, tokens)
-        return {"prompt_token_count": tokens.all_input, "generation_token_count": tokens.all_output}
+        rest = tokens.all_input - tokens.cache_read - tokens.cache_write
+        return {"prompt_token_count": rest, "generation_token_count": tokens.all_output}
 
     def head(self, answer: Answer, stream: bool) -> bytes:
         lines = {"service-tier": answer.tier, "performanceconfig-latency": "standard"}

@@ -7,6 +7,7 @@ are complete. No key stands in them, only the account made from it.
 import hashlib
 import os
 import pathlib
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -142,6 +143,7 @@ def read_endings(directory: pathlib.Path) -> list[Ended]:
     return _read(directory / ENDED, Ended)
 
 
+@lru_cache(4096)
 def account_of(key: str) -> str:
     """The account that a vendor key belongs to: `acct_` and 12 digits of the key's digest."""
     return "acct_" + hashlib.sha256(key.encode()).hexdigest()[:12]

@@ -69,10 +69,12 @@ class Images(Operation):
         model = asked_model(call, model)
         counts = {"output": 0, "images": count}
         if "image" in model:
-            counts |= {
+            painted = PER_IMAGE * count
+            counts = {
                 "input": count_text(prompt),
                 "input_image": PER_OBJECT * files,
-                "output_image": PER_IMAGE * count,
+                "output": 0,
+                "output_image": painted,
             }
         details = {"images": count, "partial": partial or 0, "edit": call.path.rsplit("/", 1)[-1] != "generations"}
         return Question(model=model, texts=[prompt], counts=counts, stream=stream, details=details)
@@ -194,7 +196,7 @@ class Speech(Operation):
         counts = {"characters": len(body.input), "output": 0}
         if not model.startswith("tts-"):
             spoken = count_text(body.input)
-            counts |= {"input": count_request([], 0, 0) + spoken, "output_audio": 20 * spoken}
+            counts = {"input": count_request([], 0, 0) + spoken, "output": 0, "output_audio": 20 * spoken}
         return Question(model=model, texts=[body.input], counts=counts, stream=body.stream_format == "sse")
 
     def response_id(self, number: str) -> str:

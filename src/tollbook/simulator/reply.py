@@ -3,6 +3,7 @@
 from collections.abc import Callable, Container, Sequence
 from email.utils import formatdate
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -56,6 +57,7 @@ def status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {phrase}\r\n".encode()
 
 
+@lru_cache(64)
 def date_line(seconds: int) -> bytes:
     return f"date: {formatdate(seconds, usegmt=True)}\r\n".encode()
 

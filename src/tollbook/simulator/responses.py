@@ -70,7 +70,7 @@ class Responses(Operation):
         details = {
             "store": body.store is not False,
             "previous": body.previous_response_id,
-            "conversation": body.conversation,
+            "conversation": {"id": body.conversation} if isinstance(body.conversation, str) else body.conversation,
             "instructions": body.instructions,
             "max_output_tokens": body.max_output_tokens,
             "metadata": body.metadata or {},
