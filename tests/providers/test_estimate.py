@@ -24,7 +24,7 @@ def test_input_is_estimated_from_text_and_bound_by_bytes() -> None:
     made = estimate(OPENAI, PLAIN, Reading())
     assert made.usage["input"] == -(-(len("user") + len("When did the road open?")) // 4)
     assert made.bound["input"] == len(json.dumps(PLAIN["messages"]))
-    assert made.method == "bytes/4 v1, bound text seen"
+    assert made.method == "bytes/4 v1 (-55%..+105%), bound text seen"
 
 
 def test_an_aborted_stream_is_worth_what_was_delivered() -> None:
@@ -34,7 +34,7 @@ def test_an_aborted_stream_is_worth_what_was_delivered() -> None:
     made = estimate(OPENAI, PLAIN | {"max_tokens": 4000}, reading)
     assert made.usage["output"] == 806
     assert made.bound["output"] == 4000
-    assert made.method == "bytes/4 v1, bound output limit"
+    assert made.method == "bytes/4 v1 (-55%..+105%), bound output limit"
 
 
 @pytest.mark.parametrize("name", ["openai/stream_cut_clean.sse", "anthropic/stream_cut_in_text.sse"])
@@ -168,3 +168,14 @@ def test_deep_messages_are_measured_without_recursion() -> None:
     for _ in range(100_000):
         deep = [deep]
     assert measure_text(deep) == (1, False)
+
+
+def test_hidden_reasoning_makes_a_lower_bound() -> None:
+    """Where a model may have reasoned unseen, the method says that more may be billed."""
+    told = "lower bound: reasoning is not seen"
+    assert told in estimate(OPENAI, PLAIN, Reading(model_served="gpt-5.5-2026-04-01")).method
+    assert told in estimate(OPENAI, PLAIN, Reading(model_served="o3-mini")).method
+    assert told not in estimate(OPENAI, PLAIN, Reading(model_served="gpt-4o-mini-2024-07-18")).method
+    assert told in estimate(ANTHROPIC, PLAIN | {"thinking": {"type": "adaptive"}}, Reading()).method
+    assert told not in estimate(ANTHROPIC, PLAIN | {"thinking": {"type": "disabled"}}, Reading()).method
+    assert told not in estimate(ANTHROPIC, PLAIN, Reading()).method

@@ -262,6 +262,7 @@ class AnthropicMessages(AnthropicFormat):
             conversation=present(members, ("messages", "system")),
             schemas=present(members, ("tools",)),
             open_ended="mcp_servers" in members or _has_server_tools(members.get("tools")),
+            reasons=b'"disabled"' not in members.get("thinking", b'"disabled"'),
         )
         return estimate_usage(prompt, output_limit(members.get("max_tokens")), reading)
 

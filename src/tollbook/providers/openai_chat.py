@@ -171,7 +171,7 @@ class ChatReader(EventReader):
         )
         final = self._settled or (self._done and self._counted)
         if self._usage is None or not report(reading, self._usage, decompose, final):
-            reading.output_text, reading.output_deltas = self._text, self._deltas
+            self._put_text(reading)
         share_out(reading, self._breakdown)
         return reading
 
@@ -188,7 +188,11 @@ class ChatReader(EventReader):
         for choice in chunk.choices or ():
             delta = choice.delta
             if delta:
-                self._saw(_generated(delta))
+                content = delta.get("content")
+                if len(delta) == 1 and type(content) is str:
+                    self._saw_text(content)
+                else:
+                    self._saw(_generated(delta))
                 if "audio" in delta:
                     self._made += [made for made in _audio(delta) if made not in self._made]
             elif type(choice.text) is str:

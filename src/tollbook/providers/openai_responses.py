@@ -27,7 +27,7 @@ from tollbook.providers.openai_response import (
     read_response,
 )
 from tollbook.providers.reader import EventReader
-from tollbook.providers.text import measure_text, text_bytes
+from tollbook.providers.text import measure_text
 
 _TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 _FAILED: Final = ("response.failed", "response.cancelled")
@@ -107,7 +107,7 @@ class ResponsesReader(EventReader):
             )
             put_counters(reading, count_items(self._items), final=False)
         if reading.usage is None:
-            reading.output_text, reading.output_deltas = self._text, self._deltas
+            self._put_text(reading)
         if self._error is not None:
             reading.error = reading.error or self._error
             reading.complete = False
@@ -124,7 +124,7 @@ class ResponsesReader(EventReader):
         kind = said.type
         if type(said.delta) is str:
             if kind not in _MEDIA_DELTAS:
-                self._saw(text_bytes(said.delta))
+                self._saw_text(said.delta)
         elif kind in _TERMINAL:
             self._end(bytes(said.response), kind)
         elif kind in _BEGINNING:

@@ -3,9 +3,11 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from tollbook.providers import tokenizer
 from tollbook.providers.answer import flag
 from tollbook.providers.contract import Reading
 from tollbook.providers.sse import EVENT_LIMIT, Piece, Splitter, parse_event, single_event
+from tollbook.providers.text import text_bytes
 
 
 class EventReader(ABC):
@@ -18,7 +20,7 @@ class EventReader(ABC):
     event_limit: ClassVar[int] = EVENT_LIMIT
     """The longest event that is read, in bytes; as much may be held back for each stream."""
 
-    __slots__ = ("_between", "_deltas", "_error", "_flags", "_hides", "_splitter", "_text")
+    __slots__ = ("_between", "_deltas", "_error", "_flags", "_hides", "_sample", "_splitter", "_text")
 
     def __init__(self, hides: bool = False) -> None:
         self._hides = hides
@@ -28,6 +30,7 @@ class EventReader(ABC):
         self._error: str | None = None
         self._text = 0
         self._deltas = 0
+        self._sample = bytearray() if tokenizer.loaded() else None
 
     @property
     @abstractmethod
@@ -83,6 +86,18 @@ class EventReader(ABC):
         if size:
             self._text += size
             self._deltas += 1
+
+    def _saw_text(self, text: str) -> None:
+        """Count a piece of answer text, and keep the first of it while its tokens may have to be counted."""
+        self._saw(text_bytes(text))
+        if self._sample is not None and len(self._sample) < tokenizer.SAMPLE_LIMIT:
+            self._sample += text.encode()
+
+    def _put_text(self, reading: Reading) -> None:
+        """Put into a reading without a final usage how much text was seen."""
+        reading.output_text, reading.output_deltas = self._text, self._deltas
+        if self._sample:
+            reading.output_tokens = tokenizer.count_tokens(bytes(self._sample), self._text, reading.model_served)
 
     def _saw_unreadable(self, data: bytes) -> None:
         """An event that cannot be decoded may be answer text, all of it."""

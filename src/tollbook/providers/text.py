@@ -39,10 +39,11 @@ def text_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def measure_text(value: object) -> TextSize:
+def measure_text(value: object, sample: bytearray | None = None, limit: int = 0) -> TextSize:
     """All text in messages, in one part of them or in a delta: every string that stands as a value, labels aside.
 
-    Images, audio and files are not counted but noted; a document given as text is text.
+    Images, audio and files are not counted but noted; a document given as text is text. Text is added to `sample`
+    until that has `limit` bytes.
     """
     size = 0
     media = False
@@ -51,6 +52,8 @@ def measure_text(value: object) -> TextSize:
         part = waiting.pop()
         if isinstance(part, str):
             size += text_bytes(part)
+            if sample is not None and len(sample) < limit:
+                sample += part[:limit].encode(errors="ignore")
         elif isinstance(part, list):
             waiting += part
         elif isinstance(part, dict):
