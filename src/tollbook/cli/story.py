@@ -89,6 +89,7 @@ def _fact_lines(request: Document) -> Iterator[tuple[str, Text]]:
     version = f"  policy {screen.escape(policy['id'])}@{policy['version']}" if policy.get("version") else ""
     yield "route", Text(f"{screen.escape(request.get('route') or 'nowhere')}{because}{version}")
     yield "ids", _listed(request, "trace_id", "span_id", "parent_request_id", "client_request_id")
+    yield "again", _listed(request, "replay_of", "repeat_of")
     yield (
         "when",
         Text.assemble(

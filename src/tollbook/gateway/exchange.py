@@ -78,7 +78,7 @@ class Exchange:
         except BadInput as fault:
             raise Refusal(400, fault.code, str(fault)) from fault
         number = len(self._tried) + 1
-        attempt = entry_of(number, target, key, reason, because, admitted.call)
+        attempt = entry_of(number, target, key, reason, because, admitted.call, len(prepared.body))
         opening = self._open(attempt)
         self._tried.append(target)
         leg = Leg(self, admitted.adapter, attempt, opening, target, vendor, key, prepared)
@@ -268,6 +268,7 @@ class Exchange:
         """The attempts so far are settled and no further one could be made: only the request's end is missing."""
         close = self._close(outcome, refusal)
         self._parts.running.discard(self)
+        self._parts.repeats.ended(self._admitted, outcome)
         with contextlib.suppress(JournalUnavailable):  # the supervisor finds the request open and marks it
             self._parts.recorder.close(self._admitted.facts, close, self._admitted.arrived)
         if refusal is not None:
@@ -286,6 +287,7 @@ class Exchange:
         else:
             self._record(leg, settled, self._close(outcome, refusal))
             self._parts.running.discard(self)
+        self._parts.repeats.ended(self._admitted, outcome)
         if self._gone:
             self._connection.done(keep_alive=False)
         elif refusal is not None:
@@ -354,6 +356,9 @@ class Exchange:
 
     def client_gone(self) -> None:
         self._gone = True
+        self._parts.repeats.ended(
+            self._admitted, "client_gone"
+        )  # now: it may be asked again while the answer is drained
         for leg in list(self._legs):
             self._let_go(leg, "client_gone")
 

@@ -11,6 +11,7 @@ from tollbook.gateway.request import Admitted
 from tollbook.gateway.settling import Facts
 from tollbook.journal.entry import Attempt
 from tollbook.providers.contract import Adapter, Call, Prepared, StreamReader
+from tollbook.providers.limits import asked_limit
 
 
 class Owner(Protocol):
@@ -117,8 +118,10 @@ class Leg:
         self._owner.leg_over(self, ending)
 
 
-def entry_of(number: int, target: Target, key: VendorKey, reason: str, because: str | None, call: Call) -> Attempt:
-    """What is written down of an attempt before it is sent."""
+def entry_of(
+    number: int, target: Target, key: VendorKey, reason: str, because: str | None, call: Call, size: int
+) -> Attempt:
+    """What is written down of an attempt before it is sent; `size` is that of its body."""
     return Attempt(
         number=number,
         vendor=target.vendor,
@@ -131,6 +134,8 @@ def entry_of(number: int, target: Target, key: VendorKey, reason: str, because: 
         workspace=key.workspace,
         account=key.account,
         tier_asked=_tier(call.members.values.get("service_tier")),
+        body_bytes=size,
+        output_limit=asked_limit(call.members.values),
     )
 
 

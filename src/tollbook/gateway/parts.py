@@ -13,6 +13,7 @@ from tollbook.gateway.health import Health
 from tollbook.gateway.leg import Leg
 from tollbook.gateway.outgoing import fixed_lines
 from tollbook.gateway.recorder import Recorder
+from tollbook.gateway.repeats import Repeats
 from tollbook.gateway.routing import Plan
 from tollbook.gateway.upstream import Pool, VendorAddress
 from tollbook.pricing.rate import Rater
@@ -45,6 +46,7 @@ class Parts:
         self.durable: Final = durable
         self.bearers: Final = settings.charging_rules.bearers()
         self.health: Final = Health()
+        self.repeats: Final = Repeats(lambda: self.clock())  # looked up anew: a test may move the clock
         self.pools: Final = {name: _pool(VendorAddress(vendor)) for name, vendor in settings.vendors.items()}
         self.calls: Final[set[UpstreamCall]] = set()
         self.running: Final[set[Exchange]] = set()

@@ -132,6 +132,9 @@ class Road:
         if key is not None:
             scope = self._idempotency.key(facts.tenant, facts.workload, key, request.path.decode("latin-1"))
             facts = msgspec.structs.replace(facts, idempotency_key=scope)
+        first = self._parts.repeats.first_of(facts, call)
+        if first is not None:
+            facts = msgspec.structs.replace(facts, repeat_of=first)
         return Admitted(
             facts, _encode(facts), caller, dimensions, adapter, model, call, arrived, request.keep_alive,
         )  # fmt: skip

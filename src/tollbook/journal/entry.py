@@ -33,6 +33,8 @@ KINDS: Final = {
     "request.settled": "the last attempt of a request, and the request's end",
     "request.closed": "a request that ended without any attempt (refused, replayed)",
     "attempt.unsettled": "an attempt whose lane ended before it was settled; written by the supervisor",
+    "attempt.aged": "an attempt that stayed unsettled: its usage by estimate, until evidence comes; the scribe's",
+    "attempt.matched": "what the vendor told later of an attempt that was unsettled; it stands instead of what was",
     "gap.recorded": "what was forwarded unrecorded while the journal could not be written",
     "lane.opened": "the supervisor is about to start a writer with this lane",
     "lane.closed": "the supervisor has reaped the lane's writer: where the lane ends, and why",
@@ -80,7 +82,8 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
     `user`, `client_request_id`, `idempotency_key` and the values of `tags_digest` are keyed digests; `tags` holds
     the tags that the configuration declares open. `sources` says where a dimension came from (`header`, `baggage`,
     `key`). `traceparent` is the caller's, if it sent a valid one. `model_asked` and `policy` are absent when the
-    request was refused before they were known.
+    request was refused before they were known. `repeat_of` is the request that the client made before with the same
+    body or idempotency key and that gave it no whole answer.
     """
 
     id: str
@@ -100,10 +103,15 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
     parent_request_id: str | None = None
     client_request_id: str | None = None
     idempotency_key: str | None = None
+    repeat_of: str | None = None
 
 
 class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One upstream call as it was opened. `because` is the outcome of the attempt before, which led to this one."""
+    """One upstream call as it was opened. `because` is the outcome of the attempt before, which led to this one.
+
+    `body_bytes` is the size of the body as it is sent, `output_limit` the most output tokens that it allows: what is
+    left to estimate by when nobody settles the attempt.
+    """
 
     number: int
     vendor: str
@@ -116,6 +124,8 @@ class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
     workspace: str | None = None
     account: str | None = None
     tier_asked: str | None = None
+    body_bytes: int | None = None
+    output_limit: int | None = None
 
 
 class Settlement(Struct, omit_defaults=True, kw_only=True):

@@ -86,6 +86,7 @@ def request_part(request: Request) -> Row:
         request.parent_request_id,
         request.client_request_id,
         request.idempotency_key,
+        request.repeat_of,
     )
 
 
@@ -101,6 +102,8 @@ def attempt_part(attempt: Attempt, occurred: int, opened: Opened) -> Row:
         attempt.account,
         attempt.model_sent,
         attempt.tier_asked,
+        attempt.body_bytes,
+        attempt.output_limit,
         attempt.reason,
         attempt.because,
         occurred,

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from tollbook.core.usage import TOKEN_CLASSES
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised when a table changes; a ledger of another version is never opened, it is rebuilt beside."""
 
 
@@ -69,6 +69,7 @@ REQUEST_COLUMNS: Final = _columns(
     ("parent_request_id", TEXT, "the outer gateway's request id"),
     ("client_request_id", TEXT, "keyed digest of the caller's own request id"),
     ("idempotency_key", TEXT, "keyed digest of the idempotency key"),
+    ("repeat_of", TEXT, "the request that the client made before, which gave it no whole answer"),
 )
 
 ATTEMPT_COLUMNS: Final = _columns(
@@ -81,6 +82,8 @@ ATTEMPT_COLUMNS: Final = _columns(
     ("account", TEXT, "the vendor's account"),
     ("model_sent", TEXT, "the model asked of the vendor"),
     ("tier_asked", TEXT, "the service tier asked of the vendor"),
+    ("body_bytes", COUNT, "size of the request's body as sent"),
+    ("output_limit", COUNT, "most output tokens that the request allows"),
     ("reason", TEXT, "why the attempt was made"),
     ("because", TEXT, "outcome of the attempt before, which led to this one"),
     ("occurred", INSTANT, "when the vendor's work began: the opening entry's instant"),

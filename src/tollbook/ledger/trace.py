@@ -149,6 +149,7 @@ def _request(rows: _Rows, facts: Document, view: str) -> Document:
         "error": row.get("error"),
         "client": row.get("client"),
         "replay_of": row.get("replay_of"),
+        "repeat_of": facts["repeat_of"],
     }
     return _without(document, WITHHELD[view]["request"])
 

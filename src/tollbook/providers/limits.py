@@ -1,0 +1,32 @@
+"""The output limit that a request sets, in whichever member its format has for it."""
+
+from typing import Final
+
+from tollbook.providers.body import read_value
+from tollbook.providers.estimate import output_limit
+
+_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
+"""OpenAI's formats, Anthropic, Mistral, Cohere, and those compatible with them."""
+_ANSWERS: Final = ("n", "best_of")
+_NESTED: Final = {
+    "generationConfig": ("maxOutputTokens", "candidateCount"),  # Google: generateContent
+    "inferenceConfig": ("maxTokens", ""),  # AWS: Converse
+}
+
+
+def asked_limit(members: dict[str, bytes]) -> int | None:
+    """The most output tokens that a request allows over all its answers; None when it sets no limit."""
+    raw = [members[name] for name in _LIMITS if name in members]
+    if raw:
+        counts: list[bytes | None] = [members[name] for name in _ANSWERS if name in members]
+        limits = [output_limit(*raw, answers=count) for count in counts or [None]]
+        return max((limit for limit in limits if limit is not None), default=None)
+    for outer, (limit, count) in _NESTED.items():
+        inner = read_value(members.get(outer)) if outer in members else None
+        if isinstance(inner, dict) and limit in inner:
+            return output_limit(_text(inner[limit]), answers=_text(inner.get(count)))
+    return None
+
+
+def _text(value: object) -> bytes | None:
+    return str(value).encode() if type(value) is int else None
