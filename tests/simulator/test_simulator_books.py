@@ -158,6 +158,17 @@ def test_books_on_file_are_continued(ask: Any, tmp_path: pathlib.Path) -> None:
         assert simulator.books.received == simulator.books.billed == []
 
 
+def test_no_id_is_given_twice_over_runs(ask: Any, exchange: Any, tmp_path: pathlib.Path) -> None:
+    """Not even when a run has given more ids than it received requests."""
+    for looks in (3, 0):
+        with Simulator(books=tmp_path, seed=3) as simulator:
+            for _ in range(looks):
+                exchange(simulator.url, b"GET /simulator/books HTTP/1.1\r\nconnection: close\r\n\r\n")
+            for _ in range(4):
+                ask(to=simulator)
+    assert len({line.vendor_request_id for line in read_books(tmp_path)[0]}) == 8
+
+
 def test_refused_requests_are_received_and_not_billed(ask: Any, simulator: Simulator) -> None:
     """Unknown key, no key, unknown model, missing member, broken body, unknown path: the vendor's own errors."""
     assert ask(headers={"authorization": "Bearer sk-real"}).status == 401

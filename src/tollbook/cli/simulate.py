@@ -12,7 +12,7 @@ def simulate(
     rules: Annotated[Path | None, typer.Option(help="Rules of misbehaviour, YAML or JSON.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
 ) -> None:
-    """Run simulated OpenAI and Anthropic vendors until stopped. One JSON line says where they listen.
+    """Run simulated vendors until stopped. One JSON line says where they listen.
 
     Any key that begins with sk-sim- is accepted. More options: python -m tollbook.simulator --help.
     """

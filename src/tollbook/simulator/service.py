@@ -54,7 +54,8 @@ class Service:
 
     def __init__(self, settings: Settings, rulebook: Rulebook, books: Books, clock: Clock = now) -> None:
         self._settings = settings
-        self._calls = len(books.received)
+        self._start = len(books.received)
+        self._numbers = 0
         self._connections = 0
         self.clock = clock
         self.rulebook = rulebook
@@ -132,9 +133,9 @@ class Service:
         return self._settings.aws_key
 
     def number(self) -> str:
-        """A number never given before on these books."""
-        self._calls += 1
-        seed = f"{self._settings.seed}/{self._calls}".encode()
+        """A number never given before on these books: no two runs that gave any began at the same line."""
+        self._numbers += 1
+        seed = f"{self._settings.seed}/{self._start}/{self._numbers}".encode()
         return hashlib.blake2b(seed, digest_size=16).hexdigest()
 
     def later(self, milliseconds: int, act: Callable[[], None]) -> None:
