@@ -115,6 +115,22 @@ def test_vendor_objects_are_found_in_every_spelling(data: str, uri: str, cache: 
     assert sorted(found) == [VendorObject("cache", "c1"), VendorObject("file", "f1")]
 
 
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"fileSearch": {"fileSearchStoreNames": ["fileSearchStores/s1"]}},
+        {"file_search": {"file_search_store_names": ["fileSearchStores/s1"]}},
+        {"retrieval": {"vertexRagStore": {"rag_resources": [{"ragCorpus": "projects/p/locations/l/ragCorpora/s1"}]}}},
+        {"retrieval": {"vertex_ai_search": {"datastore": "projects/p/collections/c/dataStores/s1"}}},
+        {"retrieval": {"vertexAiSearch": {"dataStoreSpecs": [{"data_store": "dataStores/s1"}]}}},
+    ],
+)
+def test_stores_that_tools_search_are_vendor_objects(tool: dict[str, object]) -> None:
+    """A store of documents is searched with the gateway's rights, by whatever tool."""
+    found = GENERATE.objects(call_of(GENERATE, json.dumps({"tools": [tool]}).encode(), model="m"))
+    assert found == [VendorObject("vector_store", "s1")]
+
+
 def test_objects_in_paths() -> None:
     """A cache or file in a path is the object that it names."""
     assert GeminiCache().objects(call_of(GeminiCache(), b"", cache="c1")) == [VendorObject("cache", "c1")]

@@ -10,6 +10,7 @@ and where, so what a client has in its path in their place is dropped.
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -143,6 +144,15 @@ def member(members: Mapping[str, _Value], name: str) -> _Value | None:
 def spellings(*names: str) -> frozenset[str]:
     """Members in both spellings that Google reads."""
     return frozenset({*names, *map(snake, names)})
+
+
+def every_spelling(objects: dict[str, str]) -> dict[str, str]:
+    """Dotted paths, and what they are for, in every mixture of the two spellings."""
+    return {
+        ".".join(parts): kind
+        for path, kind in objects.items()
+        for parts in product(*(sorted(spellings(part)) for part in path.split(".")))
+    }
 
 
 def snake(name: str) -> str:

@@ -15,6 +15,7 @@ from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Readi
 from tollbook.providers.estimate import Prompt, estimate_usage
 from tollbook.providers.gemini import (
     GoogleAdapter,
+    every_spelling,
     gemini_routes,
     google_error,
     qualified,
@@ -46,12 +47,9 @@ class GeminiEmbed(GoogleAdapter):
     convention: str = "nested"
     not_captured: tuple[str, ...] = ("The usage of embedding models that report none; it is estimated.",)
     model_fields: frozenset[str] = spellings("embedContentConfig", "model", "outputDimensionality", "requests")
-    object_fields: dict[str, str] = {  # noqa: RUF012  a table of the class, never changed
-        f"{content}.parts.{data}.{uri}": "file"
-        for content in ("content", "requests.content")
-        for data in ("fileData", "file_data")
-        for uri in ("fileUri", "file_uri")
-    }
+    object_fields: dict[str, str] = every_spelling(
+        {"content.parts.fileData.fileUri": "file", "requests.content.parts.fileData.fileUri": "file"}
+    )
 
     def prepare(self, call: Call, model: str) -> Prepared:
         """The request for one target: the model in the path and, as Google demands, the same one in the body."""

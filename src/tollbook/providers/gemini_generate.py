@@ -18,6 +18,7 @@ from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Readi
 from tollbook.providers.estimate import Prompt, estimate_usage, output_limit
 from tollbook.providers.gemini import (
     GoogleAdapter,
+    every_spelling,
     gemini_routes,
     google_error,
     member,
@@ -239,24 +240,23 @@ class GeminiGenerate(GoogleAdapter):
         "The tier that served a stream of the Gemini API, where the answer's headers are not read.",
     )
     model_fields: frozenset[str] = spellings(
-        "cachedContent", "generationConfig", "model", "serviceTier", "tools", "toolConfig"
+        "cachedContent", "generationConfig", "model", "modelArmorConfig", "serviceTier", "store", "tools", "toolConfig"
     )
     billing_fields: frozenset[str] = frozenset({"labels"})
-    object_fields: dict[str, str] = {  # noqa: RUF012  a table of the class, never changed
-        **dict.fromkeys(spellings("cachedContent"), "cache"),
-        **{
-            f"{contents}.{data}.{uri}": "file"
-            for contents in (
-                "contents.parts",
-                "systemInstruction.parts",
-                "system_instruction.parts",
-                "contents.parts.functionResponse.parts",
-                "contents.parts.function_response.parts",
-            )
-            for data in ("fileData", "file_data")
-            for uri in ("fileUri", "file_uri")
-        },
-    }
+    object_fields: dict[str, str] = every_spelling(
+        {
+            "cachedContent": "cache",
+            "contents.parts.fileData.fileUri": "file",
+            "contents.parts.functionResponse.parts.fileData.fileUri": "file",
+            "systemInstruction.parts.fileData.fileUri": "file",
+            "tools.fileSearch.fileSearchStoreNames": "vector_store",
+            "tools.retrieval.vertexAiSearch.dataStoreSpecs.dataStore": "vector_store",
+            "tools.retrieval.vertexAiSearch.datastore": "vector_store",
+            "tools.retrieval.vertexAiSearch.engine": "vector_store",
+            "tools.retrieval.vertexRagStore.ragCorpora": "vector_store",
+            "tools.retrieval.vertexRagStore.ragResources.ragCorpus": "vector_store",
+        }
+    )
 
     def streamed(self, call: Call) -> bool:
         """Whether the path asks for a stream."""

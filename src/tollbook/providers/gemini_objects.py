@@ -81,7 +81,7 @@ class GeminiCacheCreate(GoogleAdapter):
     not_captured: tuple[str, ...] = ("Keeping a cache, billed by the token and hour until it is deleted or expires.",)
     model_fields: frozenset[str] = spellings("expireTime", "tools", "ttl")
     object_fields: dict[str, str] = {  # noqa: RUF012  a table of the class, never changed
-        path: kind for path, kind in GeminiGenerate.object_fields.items() if kind == "file"
+        path: kind for path, kind in GeminiGenerate.object_fields.items() if kind != "cache"
     }
 
     def model(self, call: Call) -> str | None:
