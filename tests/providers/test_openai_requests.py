@@ -210,6 +210,7 @@ CALLS: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 @pytest.mark.parametrize("azure", [False, True], ids=["openai", "azure"])
 @pytest.mark.parametrize(("operation", "method", "path", "arguments"), CALLS, ids=[one[1] for one in CALLS])
 def test_what_the_sdk_sends_is_understood(
