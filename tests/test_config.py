@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tollbook import config
 from tollbook.core.digest import canonical_json, sha256_hex
 from tollbook.core.faults import BadConfiguration
-from tollbook.core.settings import Hedge, Settings, recorded_form
+from tollbook.core.settings import Hedge, OwnTimeouts, Settings, recorded_form
 
 CONTRACT = """\
 book: ./book
@@ -259,6 +259,41 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration, match="tollbook init"):
         config.load(tmp_path / "tollbook.yaml")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_policies_are_read_as_written() -> None:
+    """Weights, regions, time limits and denied models stand where they belong, and mean what they say."""
+    text = CONTRACT.replace("{vendor: openai, model: gpt-4o}", "{vendor: openai, model: gpt-4o, weight: 3}")
+    text = text.replace(
+        "    retry: {attempts: 3,", "    regions: [eu]\n    timeouts: {idle: 5s}\n    retry: {attempts: 3,"
+    )
+    text = text.replace(
+        "workloads: [search, support]", "workloads: [search, support], deny_models: [fast], regions: [eu]"
+    )
+    settings = config.parse(text.replace("format: anthropic", "format: anthropic\n    region: eu"))
+    fast = settings.models["fast"]
+    assert [target.weight for target in fast.targets] == [None, 3]
+    assert (fast.regions, fast.timeouts) == (("eu",), OwnTimeouts(idle=5.0))
+    assert settings.vendors["claude"].region == "eu"
+    assert (settings.tenants["acme"].deny_models, settings.tenants["acme"].regions) == (("fast",), ("eu",))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("model: gpt-4o}", "model: gpt-4o, weight: 0}", "weight: found '0'; allowed: an integer from 1 to 1000000"),
+        ("model: gpt-4o}", "model: gpt-4o-mini}", "targets[1]: the name openai/gpt-4o-mini is used twice"),
+        (
+            "    retry: {attempts: 3,",
+            "    timeouts: {idle: 0s}\n    retry: {attempts: 3,",
+            "idle: found '0s'; allowed: a dur",
+        ),
+        ("workloads: [search, support]", "deny_models: [slow]", "deny_models[0]: found 'slow', an unknown model"),
+    ],
+)
+def test_bad_policies_are_refused_where_they_are_written(old: str, new: str, message: str) -> None:
+    """Each mistake in a policy is told with its place."""
+    assert message in only_problem_of(CONTRACT.replace(old, new))
 
 
 def test_a_hedge_needs_another_target_and_another_attempt() -> None:

@@ -45,6 +45,7 @@ models:
   gpt-4o-mini: {{targets: [{{vendor: openai, model: gpt-4o-mini}}], retry: {{attempts: 1}}}}
   claude-haiku-4-5: {{targets: [{{vendor: claude, model: claude-haiku-4-5}}], retry: {{attempts: 1}}}}
   unlisted: {{targets: [{{vendor: openai, model: sim-unlisted}}], retry: {{attempts: 1}}}}
+  pinned: {{targets: [{{vendor: openai, model: gpt-4o-mini}}], regions: [mars]}}
   private: {{targets: [{{vendor: private, model: gpt-4o-mini}}]}}
   nowhere: {{targets: [{{vendor: nowhere, model: gpt-4o-mini}}], retry: {{attempts: 2, backoff: 1ms}}}}
   patient:

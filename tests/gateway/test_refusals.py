@@ -61,6 +61,7 @@ SIMPLE: list[tuple[str, bytes]] = [
     ("model_unknown", raw(CHAT, OK, body=body_bytes("m" * 900, "x"))),
     ("model_not_allowed", raw(CHAT, "api-key: key-globex", body=body_bytes("smart", "x"))),
     ("no_vendor_key", raw(CHAT, OK, body=body_bytes("private", "x"))),
+    ("region_not_allowed", raw(CHAT, OK, body=body_bytes("pinned", "x"))),
     ("workload_not_allowed", raw(CHAT, OK, "x-tollbook-workload: billing", body=BODY)),
     ("malformed_dimension", raw(CHAT, OK, "x-tollbook-user: " + "u" * 300, body=BODY)),
     ("malformed_header", raw(CHAT, OK, "idempotency-key: " + "u" * 300, body=BODY)),

@@ -8,9 +8,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tollbook.core.clock import SECOND
-from tollbook.core.settings import Model, Retry, Target, Vendor, VendorKey
+from tollbook.core.identity import new_request_id
+from tollbook.core.settings import (
+    Gateway,
+    Model,
+    OwnTimeouts,
+    Retry,
+    Settings,
+    Target,
+    Tenant,
+    Timeouts,
+    Vendor,
+    VendorKey,
+)
+from tollbook.gateway import routing
 from tollbook.gateway.health import FAILURES_TO_OPEN, Health
-from tollbook.gateway.routing import choose_key, name_of, next_target, plan, retryable, route_of, serving_keys
+from tollbook.gateway.routing import (
+    Candidates,
+    Healthy,
+    Plan,
+    candidates,
+    choose_key,
+    may_use,
+    name_of,
+    next_target,
+    refusal,
+    retryable,
+    route_of,
+    seed_of,
+    serving_keys,
+)
 
 A, B, C = (Target(vendor="v", model=name) for name in "abc")
 
@@ -19,13 +46,32 @@ def model(*targets: Target, **retry: object) -> Model:
     return Model(name="m", targets=targets, retry=msgspec.convert(retry, Retry))
 
 
+ACME = Tenant(name="acme", keys=())
+
+
 def well(name: str) -> bool:
     return True
 
 
+def found(model: Model, tenant: Tenant = ACME, **regions: str) -> Candidates:
+    """The candidates of a model, whose vendors have one key each, and a region where `regions` tells it."""
+    vendors = {
+        name: Vendor(
+            name=name, format="openai", base_url="https://v.example", keys=(VendorKey(name="main", secret="s"),),
+            region=regions.get(name),
+        )
+        for name in {target.vendor for target in model.targets}
+    }  # fmt: skip
+    return candidates(Settings(book="b", vendors=vendors, models={model.name: model}), model, tenant)
+
+
+def plan(model: Model, healthy: Healthy = well, seed: int = 0) -> Plan:
+    return routing.plan(found(model), healthy, seed)
+
+
 def walk(attempts: int, *targets: Target) -> list[tuple[str, str]]:
     """All attempts of a request whose every attempt fails."""
-    planned = plan(model(*targets, attempts=attempts), well)
+    planned = plan(model(*targets, attempts=attempts))
     tried: list[Target] = []
     reasons: list[str] = []
     while (following := next_target(planned, tried)) is not None:
@@ -66,6 +112,7 @@ def test_a_fallback_never_starts_the_list_again(attempts: int, count: int) -> No
 def test_the_plan_keeps_the_order_of_the_policy() -> None:
     """While all are well, or none is, targets stand in the policy's order, and the plan says so."""
     assert plan(model(A, B), well).targets == (A, B)
+    assert plan(model(A, B), lambda name: False).targets == (A, B)
     assert plan(model(A, B), lambda name: False).reason == "policy_order"
 
 
@@ -74,6 +121,107 @@ def test_the_unhealthy_go_last_and_are_not_dropped() -> None:
     planned = plan(model(A, B, C), lambda name: name != "v/a")
     assert planned.targets == (B, C, A)
     assert planned.reason == "unhealthy_last:v/a"
+
+
+def weighted(*weights: int | None) -> Model:
+    """A model with a target per weight, named by its place."""
+    return Model(
+        name="m", targets=tuple(Target(vendor="v", model=str(place), weight=one) for place, one in enumerate(weights))
+    )
+
+
+def test_weights_share_out_requests() -> None:
+    """Over many requests each target comes first as often as its weight says, within three standard deviations."""
+    count, policy = 20_000, found(weighted(70, 20, 10))
+    firsts = [routing.plan(policy, well, seed_of(new_request_id())).targets[0].model for _ in range(count)]
+    for name, share in (("0", 70), ("1", 20), ("2", 10)):
+        spread = (count * share * (100 - share)) ** 0.5 / 100
+        assert abs(firsts.count(name) - count * share / 100) < 3 * spread + 1
+
+
+def test_a_drawn_plan_explains_itself() -> None:
+    """The drawn target is first, the others follow in the policy's order, those without weight last."""
+    policy = weighted(1, None, 3, 1)
+    last = plan(policy, seed=(1 << 64) - 1)
+    assert [target.model for target in last.targets] == ["3", "0", "2", "1"]
+    assert last.reason == "drawn:v/3"
+    assert [target.model for target in plan(policy, seed=0).targets] == ["0", "2", "3", "1"]
+
+
+@given(
+    st.lists(st.none() | st.integers(1, 1_000_000), min_size=1, max_size=8),
+    st.integers(0, (1 << 64) - 1),
+    st.sets(st.integers(0, 7)),
+)
+def test_a_plan_holds_each_target_once_and_is_repeatable(weights: list[int | None], seed: int, ill: set[int]) -> None:
+    """Whatever the weights, the health and the seed: the same facts give the same plan, and nothing is dropped."""
+
+    def healthy(name: str) -> bool:
+        return int(name.rpartition("/")[2]) not in ill if "/" in name else True
+
+    policy = weighted(*weights)
+    planned = plan(policy, healthy, seed)
+    assert planned == plan(policy, healthy, seed)
+    assert sorted(target.model for target in planned.targets) == [str(place) for place in range(len(weights))]
+    is_well = [healthy(name_of(target)) for target in planned.targets]
+    assert is_well == sorted(is_well, reverse=True)
+
+
+def test_the_drawing_leaves_out_who_is_ill() -> None:
+    """While a target rests, the others share its requests; with none of weight left, the rest stand in order."""
+    policy = weighted(98, 1, 1, None)
+    planned = plan(policy, lambda name: name != "v/0", seed=0)
+    assert [target.model for target in planned.targets] == ["1", "2", "3", "0"]
+    assert planned.reason == "drawn:v/1;unhealthy_last:v/0"
+    assert plan(policy, lambda name: name in ("v/3", "v:main")).targets[0].model == "3"
+
+
+def test_a_target_whose_keys_all_rest_goes_last() -> None:
+    """A vendor that asked to leave its only key alone is tried after the others."""
+    one, two = Target(vendor="v", model="a"), Target(vendor="w", model="a")
+    assert plan(model(one, two), lambda name: name != "v:main").targets == (two, one)
+
+
+def test_a_pinned_request_stays_in_its_regions() -> None:
+    """A target outside, or whose region is not told, is never in a plan; pins of model and tenant hold together."""
+    eu, us, nowhere = (Target(vendor=name, model="a") for name in ("eu", "us", "nowhere"))
+    policy = Model(name="m", targets=(us, eu, nowhere), regions=("eu", "us"))
+    where = {"eu": "eu", "us": "us"}
+    assert found(policy, **where).targets == (us, eu)
+    pinned = found(policy, Tenant(name="acme", keys=(), regions=("eu",)), **where)
+    assert pinned.targets == (eu,)
+    assert pinned.usual.reason == "left_out:us/a(region),nowhere/a(region)"
+    lost = found(policy, Tenant(name="acme", keys=(), regions=("mars",)), **where)
+    assert lost.targets == ()
+    assert refusal(lost)[:2] == (403, "region_not_allowed")
+
+
+def test_a_target_without_a_key_for_the_tenant_is_not_tried() -> None:
+    """Another target serves; with none left the refusal says that it is for want of a key."""
+    own = Vendor(
+        name="own", format="openai", base_url="https://v.example",
+        keys=(VendorKey(name="k", secret="s", tenants=("globex",)),),
+    )  # fmt: skip
+    policy = Model(name="m", targets=(Target(vendor="own", model="a"),))
+    lost = candidates(Settings(book="b", vendors={"own": own}), policy, Tenant(name="acme", keys=()))
+    assert (lost.targets, refusal(lost)[1]) == ((), "no_vendor_key")
+    assert candidates(Settings(book="b", vendors={"own": own}), policy, Tenant(name="globex", keys=())).targets
+
+
+@given(st.sets(st.sampled_from("abc")), st.sets(st.sampled_from("abc")), st.sampled_from("abc"))
+def test_what_is_denied_is_denied(allowed: set[str], denied: set[str], name: str) -> None:
+    """A model on the tenant's list of denied ones is refused whether or not it is on the other list."""
+    tenant = Tenant(name="t", keys=(), models=tuple(allowed), deny_models=tuple(denied))
+    assert may_use(tenant, name) is ((name in allowed or not allowed) and name not in denied)
+
+
+def test_a_model_has_time_limits_of_its_own() -> None:
+    """What it names replaces the gateway's; the rest stays."""
+    policy = Model(name="m", targets=(A,), timeouts=OwnTimeouts(first_byte=3.0))
+    vendors = {"v": vendor(VendorKey(name="main", secret="s"))}
+    settings = Settings(book="b", vendors=vendors, gateway=Gateway(timeouts=Timeouts(idle=7.0)))
+    planned = candidates(settings, policy, Tenant(name="acme", keys=())).usual
+    assert planned.timeouts == Timeouts(first_byte=3.0, idle=7.0)
 
 
 def test_a_route_tells_each_target_once_in_a_row() -> None:

@@ -19,6 +19,7 @@ from tollbook.cli import (
     rebuild,
     replay,
     report,
+    route,
     serve,
     simulate,
     trace,
@@ -70,6 +71,7 @@ for name, command in (
     app.command(name)(command)
 app.add_typer(prices.app, name="prices")
 app.add_typer(charging.app, name="charging")
+app.add_typer(route.app, name="route")
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:

@@ -75,6 +75,7 @@ def _check_model(settings: Settings, name: str, vendors: set[str], reader: Reade
             "has no second attempt to make; allowed: with two targets and retry.attempts of 2",
         )
     place: Place = ("models", name, "targets")
+    _check_unique([f"{target.vendor}/{target.model}" for target in model.targets], place, reader)
     formats: dict[str, str] = {}
     for index, target in enumerate(model.targets):
         vendor = settings.vendors.get(target.vendor)
@@ -89,6 +90,7 @@ def _check_model(settings: Settings, name: str, vendors: set[str], reader: Reade
 
 def _check_tenant(tenant: Tenant, place: Place, models: Iterable[str], reader: Reader) -> None:
     _check_known("model", tenant.models, models, (*place, "models"), reader)
+    _check_known("model", tenant.deny_models, models, (*place, "deny_models"), reader)
     _check_unique([key.name for key in tenant.keys], (*place, "keys"), reader)
     for index, key in enumerate(tenant.keys):
         _check_known("workload", key.workloads, tenant.workloads, (*place, "keys", index, "workloads"), reader)

@@ -26,6 +26,8 @@ Failure: TypeAlias = Annotated[
     Meta(pattern=r"^(connect|timeout|5xx|[45]\d\d)$", title="connect, timeout, 5xx, or a status such as 429"),
 ]
 
+_Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
+
 _DURATION: Final = {"unit": "duration"}
 _SIZE: Final = {"unit": "size"}
 _SECRET: Final = {"unit": "secret"}
@@ -56,6 +58,19 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     ] = 600.0
     idle: Annotated[float, Meta(gt=0, extra=_DURATION, description="Between two bytes of an answer.")] = 120.0
     total: Annotated[float, Meta(gt=0, extra=_DURATION, description="For a whole attempt.")] = 3600.0
+
+
+class OwnTimeouts(Struct, frozen=True, kw_only=True):
+    """What a model changes of `gateway.timeouts`; what it does not name stays."""
+
+    connect: Annotated[_Seconds | None, Meta(extra=_DURATION, description="Instead of gateway.timeouts.connect.")] = (
+        None
+    )
+    first_byte: Annotated[
+        _Seconds | None, Meta(extra=_DURATION, description="Instead of gateway.timeouts.first_byte.")
+    ] = None
+    idle: Annotated[_Seconds | None, Meta(extra=_DURATION, description="Instead of gateway.timeouts.idle.")] = None
+    total: Annotated[_Seconds | None, Meta(extra=_DURATION, description="Instead of gateway.timeouts.total.")] = None
 
 
 class Gateway(Struct, frozen=True, kw_only=True):
@@ -158,6 +173,10 @@ class Vendor(Struct, frozen=True, kw_only=True):
     allow_private: Annotated[
         bool, Meta(description="Allow an address in a private network. This machine itself is always allowed.")
     ] = False
+    region: Annotated[
+        Name | None,
+        Meta(description="Where it works, in your own words; a vendor in several regions is several vendors."),
+    ] = None
     ca_file: Annotated[
         str | None, Meta(description="Certificates (PEM) to trust instead of the system's; for a vendor of your own.")
     ] = None
@@ -168,6 +187,13 @@ class Target(Struct, frozen=True, kw_only=True):
 
     vendor: Annotated[Name, Meta(description="A name under `vendors`.")]
     model: Annotated[ModelName, Meta(description="The model name that the vendor is sent.")]
+    weight: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+        Meta(
+            description="Its share of the requests, beside the weights of the others. Where some targets have one, "
+            "those without are tried only after the others.",
+        ),
+    ] = None
 
 
 class Retry(Struct, frozen=True, kw_only=True):
@@ -220,7 +246,11 @@ class Model(Struct, frozen=True, kw_only=True):
         Meta(min_length=1, max_length=20, description="Where it is sent, in order; all of one wire format."),
     ]
     version: Annotated[str, Meta(extra=_DERIVED)] = ""
+    regions: Annotated[
+        tuple[Name, ...], Meta(description="Only vendors of these regions are tried; empty: wherever they are.")
+    ] = ()
     retry: Retry = Retry()
+    timeouts: Annotated[OwnTimeouts | None, Meta(description="Time limits of its own.")] = None
     hedge: Annotated[
         Hedge | None,
         Meta(description="Ask the next target too when the first is slow: costs money, saves waiting. Absent: never."),
@@ -249,6 +279,12 @@ class Tenant(Struct, frozen=True, kw_only=True):
         tuple[Name, ...], Meta(description="Its workloads; a key that may name just one always stands for it.")
     ] = ()
     models: Annotated[tuple[ModelName, ...], Meta(description="The models it may ask for; empty: all.")] = ()
+    deny_models: Annotated[
+        tuple[ModelName, ...], Meta(description="The models it may not ask for, whatever else.")
+    ] = ()
+    regions: Annotated[
+        tuple[Name, ...], Meta(description="Its requests stay with vendors of these regions; empty: wherever they are.")
+    ] = ()
     open_tags: Annotated[
         tuple[Name, ...],
         Meta(description="Tags that name no person and are recorded in clear; all others as keyed digests."),

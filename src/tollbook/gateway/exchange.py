@@ -37,10 +37,11 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, parts: Parts, connection: ClientConnection | RecordingConnection, admitted: Admitted) -> None:
+        """Raises Refusal when no target of the model may serve its tenant."""
         self._parts: Final = parts
         self._connection: Final = connection
         self._admitted: Final = admitted
-        self._plan: Final = parts.plan(admitted.model)
+        self._plan: Final = parts.plan(admitted.model, admitted.caller.tenant, admitted.facts.id)
         self._tried: list[Target] = []
         self._failures: list[str] = []
         self._settled: list[settling.Settled] = []
@@ -70,7 +71,7 @@ class Exchange:
     def _next(self, reason: str, target: Target, because: str | None) -> None:
         parts, admitted = self._parts, self._admitted
         vendor = parts.settings.vendors[target.vendor]
-        key = parts.key(vendor, admitted.caller.tenant.name)
+        key = parts.key(vendor, admitted.caller.tenant.name, admitted.facts.id)
         if key is None:
             raise Refusal(503, "no_vendor_key", f"no key of vendor {vendor.name!r} serves this tenant")
         try:

@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
-from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from tollbook.core.clock import Clock
-from tollbook.core.settings import Model, Settings, Vendor, VendorKey
+from tollbook.core.settings import Model, Settings, Tenant, Vendor, VendorKey
 from tollbook.gateway import answer, routing
 from tollbook.gateway.attempt import UpstreamCall
 from tollbook.gateway.health import Health
 from tollbook.gateway.leg import Leg
 from tollbook.gateway.outgoing import fixed_lines
 from tollbook.gateway.recorder import Recorder
+from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.repeats import Repeats
-from tollbook.gateway.routing import Plan
+from tollbook.gateway.routing import Candidates, Healthy, Plan
 from tollbook.gateway.upstream import Pool, VendorAddress
 from tollbook.pricing.rate import Rater
 from tollbook.providers.contract import Adapter
@@ -51,29 +51,36 @@ class Parts:
         self.calls: Final[set[UpstreamCall]] = set()
         self.running: Final[set[Exchange]] = set()
         self.stopping = False
-        self._turns = count()
         self._fixed: Final[dict[tuple[str, str, str], bytes]] = {}
         self._serving: Final[dict[tuple[str, str], tuple[VendorKey, ...]]] = {}
-        self._plans: Final = {name: routing.plan(model, lambda name: True) for name, model in settings.models.items()}
+        self._candidates: Final[dict[tuple[str, str], Candidates]] = {}
 
-    def plan(self, model: Model) -> Plan:
-        """The plan for a request now; in good health it is the same for all of a model's requests."""
-        if self.health.untroubled:
-            return self._plans[model.name]
-        now = self.clock()
-        return routing.plan(model, lambda name: self.health.healthy(name, now))
+    def plan(self, model: Model, tenant: Tenant, request_id: str) -> Plan:
+        """The plan for a request now. In good health it is the same for all of a tenant's requests for a model, unless
+        one of its targets is to be drawn. Raises Refusal when none of them may serve the tenant."""
+        found = self._candidates.get((model.name, tenant.name))
+        if found is None:
+            found = routing.candidates(self.settings, model, tenant)
+            self._candidates[model.name, tenant.name] = found
+        if not found.targets:
+            raise Refusal(*routing.refusal(found))
+        if self.health.untroubled and not found.weight:
+            return found.usual
+        return routing.plan(found, self._healthy(), routing.seed_of(request_id))
 
-    def key(self, vendor: Vendor, tenant: str) -> VendorKey | None:
-        """The vendor key that is next in turn for a tenant; None when no key serves it."""
+    def key(self, vendor: Vendor, tenant: str, request_id: str) -> VendorKey | None:
+        """The vendor key of a tenant's request; None when no key serves it."""
         serving = self._serving.get((vendor.name, tenant))
         if serving is None:
             serving = self._serving[vendor.name, tenant] = routing.serving_keys(vendor, tenant)
         if len(serving) < 2:
             return serving[0] if serving else None
-        now = 0 if self.health.untroubled else self.clock()
-        return routing.choose_key(
-            serving, next(self._turns), lambda key: self.health.healthy(f"{vendor.name}:{key.name}", now)
-        )
+        healthy, seed = self._healthy(), routing.seed_of(request_id)
+        return routing.choose_key(serving, seed, lambda key: healthy(routing.key_name(vendor.name, key)))
+
+    def _healthy(self) -> Healthy:
+        health, now = self.health, self.clock()
+        return lambda name: health.healthy(name, now)
 
     def fixed_lines(self, vendor: Vendor, key: VendorKey, adapter: Adapter) -> bytes:
         """What all requests of an operation to a vendor have in common, made once."""
@@ -90,7 +97,7 @@ class Parts:
         if outcome == "ok" and health.untroubled:
             return
         now = self.clock()
-        name, key_name = routing.name_of(leg.target), f"{leg.vendor.name}:{leg.key.name}"
+        name, key_name = routing.name_of(leg.target), routing.key_name(leg.vendor.name, leg.key)
         if outcome == "rate_limited":
             health.rest(key_name, now + answer.retry_after(leg.call.headers))
         elif outcome in ("vendor_error", "timeout", "connect_failed", "truncated"):

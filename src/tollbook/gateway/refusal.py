@@ -38,6 +38,7 @@ REFUSALS: Final = {
     "model_unknown": "404: no model of that name is configured for this route",
     "no_vendor_key": "503: no vendor key serves this tenant",
     "outcome_unknown": "409: a request with this Idempotency-Key ran, and its result is no longer kept",
+    "region_not_allowed": "403: no vendor of the model is in a region that the model's or the tenant's policy allows",
     "request_unknown": "404: the book holds no such request of this tenant",
     "route_unknown": "404: no such route",
     "shutting_down": "503: the gateway is being stopped",

@@ -9,7 +9,7 @@ import msgspec
 from tollbook.core.faults import BadInput, JournalUnavailable
 from tollbook.core.identity import new_request_id
 from tollbook.core.settings import Model
-from tollbook.gateway import answer
+from tollbook.gateway import answer, routing
 from tollbook.gateway.admission import Admission, Caller, Dimensions
 from tollbook.gateway.connection import ClientConnection, Exchange
 from tollbook.gateway.desk import DeskCall
@@ -99,8 +99,8 @@ class Road:
 
     def start(self, connection: ClientConnection | RecordingConnection, admitted: Admitted) -> Exchange | None:
         """Make the first attempt of an admitted request."""
-        exchange = RequestExchange(self._parts, connection, admitted)
         try:
+            exchange = RequestExchange(self._parts, connection, admitted)
             exchange.start()
         except Refusal as fault:
             self.refuse_admitted(connection, admitted, fault)
@@ -146,7 +146,7 @@ class Road:
         model = settings.models.get(name)
         if model is None or settings.vendors[model.targets[0].vendor].format != adapter.format:
             raise Refusal(404, "model_unknown", f"no model {name[:MODEL_LIMIT]!r} is configured for {call.route.path}")
-        if caller.tenant.models and model.name not in caller.tenant.models:
+        if not routing.may_use(caller.tenant, model.name):
             raise Refusal(403, "model_not_allowed", f"this key may not use model {model.name!r}")
         return model
 
@@ -190,7 +190,7 @@ class Road:
         except Refusal as fault:
             self._refuse(connection, request, adapter, fault)
             return
-        allowed = caller.tenant.models or tuple(self._parts.settings.models)
+        allowed = [name for name in self._parts.settings.models if routing.may_use(caller.tenant, name)]
         listed = [
             {"id": name, "object": "model", "created": 0, "owned_by": "tollbook", "type": "model", "display_name": name}
             for name in allowed
