@@ -61,6 +61,13 @@ tenants:
     keys: [{{name: acme-prod, secret: key-acme}}, {{name: acme-search, secret: key-search, workloads: [search]}}]
     workloads: [search, support]
     open_tags: [team]
+  initech:
+    keys: [{{name: initech-prod, secret: key-initech}}]
+    limits: {{concurrent: 2}}
+    deny_tools: [web_search, code_execution, google_search]
+    fields:
+      openai: {{service_tier: {{force: default}}, store: {{refuse: true}}}}
+      anthropic: {{service_tier: {{allow: [auto, standard_only]}}, speed: {{refuse: true}}}}
   globex: {{keys: [{{name: globex-prod, secret: key-globex}}], workloads: [mail], models: [gpt-4o-mini, private]}}
 """
 

@@ -115,6 +115,9 @@ async def test_refusals_that_need_a_story(vendor: Simulator, tmp_path: Path) -> 
 
 
 ELSEWHERE = {
+    "field_not_allowed": "test_fields",
+    "tool_not_allowed": "test_fields",
+    "tenant_concurrency": "test_fields",
     "claims_unavailable": "test_idempotency",
     "request_unknown": "test_answers_from_the_book",
     "billing_field_refused": "below: an adapter's list decides",

@@ -313,7 +313,7 @@ def test_health_opens_decays_and_comes_back() -> None:
     health.failed("v/a", 0)
     assert not health.healthy("v/a", 5 * SECOND - 1)
     assert health.healthy("v/a", 5 * SECOND)
-    health.succeeded("v/a")
+    health.succeeded("v/a", 5 * SECOND)
     assert health.untroubled
     health.failed("v/a", 6 * SECOND)
     assert health.healthy("v/a", 6 * SECOND)
@@ -330,6 +330,35 @@ def test_health_rests_longer_each_time_up_to_a_minute() -> None:
         rests.append(until)
         now += until * SECOND
     assert rests == [5, 10, 20, 40, 60, 60, 60]
+
+
+def test_a_refused_key_rests_at_once() -> None:
+    """One refusal is proof enough; each further one doubles the rest, and one success ends it."""
+    health = Health()
+    health.failed("v:key", 0, at_once=True)
+    assert not health.healthy("v:key", 5 * SECOND - 1)
+    health.failed("v:key", 5 * SECOND, at_once=True)
+    assert not health.healthy("v:key", 15 * SECOND - 1)
+    health.succeeded("v:key", 15 * SECOND)
+    assert health.untroubled
+
+
+def test_a_rest_that_was_asked_for_outlasts_other_answers() -> None:
+    """An answer that was under way when the vendor asked for rest does not end it."""
+    health = Health()
+    health.rest("v:key", 10)
+    health.succeeded("v:key", 5)
+    assert not health.healthy("v:key", 9)
+    health.succeeded("v:key", 10)
+    assert health.untroubled
+
+
+def test_after_a_refused_key_the_same_target_is_asked_only_with_another() -> None:
+    """Without another key the next target is next."""
+    planned = plan(model(A, B, attempts=3))
+    assert next_target(planned, [A], again=False) == (B, "fallback")
+    assert next_target(planned, [A], again=True) == (A, "retry")
+    assert next_target(planned, [A, B], again=False) is None
 
 
 def test_a_rest_is_never_shortened() -> None:

@@ -207,16 +207,6 @@ def test_words_of_a_vendor_are_bounded_and_printable() -> None:
     assert len(settlement.vendor_request_id or "") == 128
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [(b"7", 7), (b"0.5", 0.5), (b"-3", 0), (b"1e9", 300), (b"nan", 1), (b"Wed, 21 Oct 2026 07:28:00 GMT", 1), (b"", 1)],
-)
-def test_retry_after_is_read_within_bounds(value: bytes, seconds: float) -> None:
-    """A vendor's wish is kept to five minutes; what cannot be read is a second."""
-    assert answer.retry_after([(b"retry-after", value)]) == seconds * 1_000_000
-    assert answer.retry_after([]) == 1_000_000
-
-
 def test_backoff_doubles_for_retries_and_not_for_fallbacks() -> None:
     """A fallback goes to another target at once."""
     assert [answer.backoff(0.2, tried, "retry") for tried in (1, 2, 3)] == [0.2, 0.4, 0.8]

@@ -71,6 +71,9 @@ def setting_rows(kind: inspect.Type, place: str) -> Iterator[tuple[str, str, str
         default = "required" if field.required else _code(_default(field, remarks))
         yield f"`{name}`", default, _cell(allowed(field.type)), _cell(remarks.get("description", ""))
         part, below = _parts(inner)
+        if isinstance(part, inspect.DictType):
+            part, deeper = _parts(part)
+            below += deeper.lstrip(".")
         if isinstance(part, inspect.StructType):
             yield from setting_rows(part, f"{name}{below}")
 

@@ -90,6 +90,11 @@ def _check_model(settings: Settings, name: str, vendors: set[str], reader: Reade
 
 def _check_tenant(tenant: Tenant, place: Place, models: Iterable[str], reader: Reader) -> None:
     _check_known("model", tenant.models, models, (*place, "models"), reader)
+    for kind, rules in tenant.fields.items():
+        for member, rule in rules.items():
+            if bool(rule.allow) + (rule.force is not None) + rule.refuse != 1:
+                message = "says not what it should; allowed: exactly one of allow, force, refuse: true"
+                reader.problem((*place, "fields", kind, member), message)
     _check_known("model", tenant.deny_models, models, (*place, "deny_models"), reader)
     _check_unique([key.name for key in tenant.keys], (*place, "keys"), reader)
     for index, key in enumerate(tenant.keys):

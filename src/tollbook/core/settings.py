@@ -20,6 +20,7 @@ Name: TypeAlias = Annotated[
 ModelName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,127}$", title="a name of letters, digits and . _ @ : / + -")
 ]
+FieldValue: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 VendorId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Failure: TypeAlias = Annotated[
     str,
@@ -270,6 +271,28 @@ class TenantKey(Struct, frozen=True, kw_only=True):
         return f"TenantKey({self.name!r}, {reference_of(self.secret)})"
 
 
+class FieldRule(Struct, frozen=True, kw_only=True):
+    """What a tenant may say in one member of a request's body: exactly one of the three."""
+
+    allow: Annotated[
+        tuple[FieldValue, ...], Meta(description="The values it may have; one that is absent is let through.")
+    ] = ()
+    force: Annotated[FieldValue | None, Meta(description="The value it gets, whatever was sent.")] = None
+    refuse: Annotated[bool, Meta(description="A request that has the member at all is refused.")] = False
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much of the gateway a tenant may take at once."""
+
+    concurrent: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Most requests at once, those whose client left and which are still read included; each worker "
+            "allows its share. More are refused with 429. Absent: no limit."
+        ),
+    ] = None
+
+
 class Tenant(Struct, frozen=True, kw_only=True):
     """Who is charged."""
 
@@ -285,6 +308,18 @@ class Tenant(Struct, frozen=True, kw_only=True):
     regions: Annotated[
         tuple[Name, ...], Meta(description="Its requests stay with vendors of these regions; empty: wherever they are.")
     ] = ()
+    fields: Annotated[
+        dict[Name, dict[Name, FieldRule]],
+        Meta(
+            description="By wire format, rules for members of the body that change the price, by the member's name: "
+            "`openai: {service_tier: {force: default}}`."
+        ),
+    ] = {}
+    deny_tools: Annotated[
+        tuple[Name, ...],
+        Meta(description="Tools that vendors run and bill, by type without its date: web_search, code_interpreter."),
+    ] = ()
+    limits: Limits = Limits()
     open_tags: Annotated[
         tuple[Name, ...],
         Meta(description="Tags that name no person and are recorded in clear; all others as keyed digests."),

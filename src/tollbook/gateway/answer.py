@@ -12,7 +12,6 @@ from tollbook.gateway.request import Admitted
 from tollbook.gateway.settling import Settled
 from tollbook.providers.contract import Adapter
 
-RETRY_AFTER_LONGEST: Final = 300
 _JSON: Final = (b"content-type", b"application/json")
 
 _WITHHELD: Final = HOP_BY_HOP | {
@@ -33,17 +32,6 @@ def is_event_stream(headers: Headers) -> bool:
         if name == b"content-type":
             return value.startswith(b"text/event-stream")
     return False
-
-
-def retry_after(headers: Headers) -> int:
-    """How long a vendor asks us to leave its key alone, in microseconds, at most five minutes."""
-    for name, value in headers:
-        if name == b"retry-after":
-            try:
-                return int(min(max(float(value), 0), RETRY_AFTER_LONGEST) * 1_000_000)
-            except ValueError:
-                return 1_000_000  # a date: rare, and a second is long enough to look again
-    return 1_000_000
 
 
 def backoff(base: float, tried: int, reason: str) -> float:
@@ -86,7 +74,7 @@ def error(
     lines = own or f"x-tollbook-request-id: {request_id}\r\n"
     if may_be_billed:
         lines += "x-should-retry: false\r\n"
-    elif fault.status == 503:
+    elif fault.status in (429, 503):
         lines += "retry-after: 1\r\n"
     return _head(fault.status, [_JSON], f"{lines}content-length: {len(body)}\r\n\r\n") + body
 

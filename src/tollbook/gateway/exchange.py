@@ -59,11 +59,11 @@ class Exchange:
 
     def start(self) -> None:
         """Make the first attempt. Raises Refusal when it cannot be made."""
-        self._parts.running.add(self)
+        self._parts.enter(self, self._admitted.caller.tenant)
         try:
             self._next("first", self._plan.targets[0], None)
         except BaseException:
-            self._parts.running.discard(self)
+            self._parts.leave(self, self._admitted.caller.tenant)
             raise
         if self._plan.hedge is not None:
             self._hedging = self._parts.later(self._plan.hedge, self._hedge)
@@ -161,7 +161,7 @@ class Exchange:
 
     def _break_off(self) -> None:
         """After a fault of ours: what is open stays open in the book, where it is found; nobody is left waiting."""
-        self._parts.running.discard(self)
+        self._parts.leave(self, self._admitted.caller.tenant)
         self._connection.abort()
 
     def _judge(self, leg: Leg, ending: Ending) -> None:
@@ -171,7 +171,7 @@ class Exchange:
             if rest and not self._gone and not leg.lost:
                 self._relay(rest, leg)
         settled = settling.settle(leg.facts(self._admitted, ending, self._gone, self._parts.bearers))
-        self._parts.learn(leg, settled.outcome)
+        self._parts.learn(leg, settled.outcome, len(self._plan.targets) > 1)
         if self._hedging is not None:
             self._unhedge()
         if leg.lost or (self._legs and self._is_beside(leg, settled.outcome)):
@@ -189,7 +189,8 @@ class Exchange:
             return None
         if not routing.retryable(self._plan.retry, outcome, leg.call.status, ending.fully_sent):
             return None
-        return routing.next_target(self._plan, self._tried)
+        again = self._parts.may_do_better(leg, self._admitted.caller.tenant)
+        return routing.next_target(self._plan, self._tried, again)
 
     # --- a second attempt beside a slow first one
 
@@ -237,7 +238,7 @@ class Exchange:
             self._record(leg, settled, None)
             return
         self._record(leg, settled, self._close(*self._result))
-        self._parts.running.discard(self)
+        self._parts.leave(self, self._admitted.caller.tenant)
 
     # --- ends
 
@@ -268,7 +269,7 @@ class Exchange:
     def _close_without_attempt(self, outcome: str, refusal: Refusal | None) -> None:
         """The attempts so far are settled and no further one could be made: only the request's end is missing."""
         close = self._close(outcome, refusal)
-        self._parts.running.discard(self)
+        self._parts.leave(self, self._admitted.caller.tenant)
         self._parts.repeats.ended(self._admitted, outcome)
         with contextlib.suppress(JournalUnavailable):  # the supervisor finds the request open and marks it
             self._parts.recorder.close(self._admitted.facts, close, self._admitted.arrived)
@@ -287,7 +288,7 @@ class Exchange:
             self._record(leg, settled, None)
         else:
             self._record(leg, settled, self._close(outcome, refusal))
-            self._parts.running.discard(self)
+            self._parts.leave(self, self._admitted.caller.tenant)
         self._parts.repeats.ended(self._admitted, outcome)
         if self._gone:
             self._connection.done(keep_alive=False)

@@ -15,13 +15,15 @@ class _State(Struct):
     failures: int = 0
     openings: int = 0
     resting_until: int = 0
+    asked_until: int = 0
 
 
 class Health:
-    """Passive health per name (a target `vendor/model`, or a vendor key).
+    """Passive health per name (a target `vendor/model`, or a vendor key `vendor:key`).
 
     Five failures in a row make a name unhealthy for 5 s, twice as long each further time up to a minute; after that
-    it is tried again, and one success makes it healthy at once. A vendor's retry-after rests a key for just that long.
+    it is tried again, and one success makes it healthy at once. A key that its vendor refuses is unhealthy at once. A
+    rest that the vendor asked for lasts just that long, whatever else its other answers say.
     """
 
     def __init__(self) -> None:
@@ -34,15 +36,21 @@ class Health:
 
     def healthy(self, name: str, now: int) -> bool:
         state = self._states.get(name)
-        return state is None or now >= state.resting_until
+        return state is None or (now >= state.resting_until and now >= state.asked_until)
 
-    def succeeded(self, name: str) -> None:
-        if name in self._states:
+    def succeeded(self, name: str, now: int) -> None:
+        state = self._states.get(name)
+        if state is None:
+            return
+        if now >= state.asked_until:
             del self._states[name]
+        else:
+            self._states[name] = _State(asked_until=state.asked_until)
 
-    def failed(self, name: str, now: int) -> None:
+    def failed(self, name: str, now: int, *, at_once: bool = False) -> None:
+        """Count a failure; `at_once`: it is proof enough by itself."""
         state = self._states.setdefault(name, _State())
-        state.failures += 1
+        state.failures = FAILURES_TO_OPEN if at_once else state.failures + 1
         if state.failures >= FAILURES_TO_OPEN:
             state.resting_until = now + min(REST << state.openings, REST_LONGEST)
             state.openings = min(state.openings + 1, 8)
@@ -51,4 +59,4 @@ class Health:
     def rest(self, name: str, until: int) -> None:
         """Leave a name alone until an instant, as its vendor asked."""
         state = self._states.setdefault(name, _State())
-        state.resting_until = max(state.resting_until, until)
+        state.asked_until = max(state.asked_until, until)

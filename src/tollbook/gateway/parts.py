@@ -1,12 +1,13 @@
 """What all requests of a worker share."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from tollbook.core.clock import Clock
 from tollbook.core.settings import Model, Settings, Tenant, Vendor, VendorKey
-from tollbook.gateway import answer, routing
+from tollbook.gateway import ratelimits, routing
 from tollbook.gateway.attempt import UpstreamCall
 from tollbook.gateway.health import Health
 from tollbook.gateway.leg import Leg
@@ -50,10 +51,27 @@ class Parts:
         self.pools: Final = {name: _pool(VendorAddress(vendor)) for name, vendor in settings.vendors.items()}
         self.calls: Final[set[UpstreamCall]] = set()
         self.running: Final[set[Exchange]] = set()
+        self.held: Final[Counter[str]] = Counter()
         self.stopping = False
         self._fixed: Final[dict[tuple[str, str, str], bytes]] = {}
         self._serving: Final[dict[tuple[str, str], tuple[VendorKey, ...]]] = {}
         self._candidates: Final[dict[tuple[str, str], Candidates]] = {}
+
+    def enter(self, exchange: "Exchange", tenant: Tenant) -> None:
+        """Count a request among those that are under way. Raises Refusal when its tenant has as many as it may; each
+        worker allows its share of them, rounded up."""
+        limit = tenant.limits.concurrent
+        if limit is not None:
+            if self.held[tenant.name] >= -(-limit // self.settings.gateway.workers):
+                raise Refusal(429, "tenant_concurrency", f"this tenant may have {limit} requests under way at once")
+            self.held[tenant.name] += 1
+        self.running.add(exchange)
+
+    def leave(self, exchange: "Exchange", tenant: Tenant) -> None:
+        """A request is over, with all that was still read of it."""
+        if tenant.limits.concurrent is not None and exchange in self.running:
+            self.held[tenant.name] -= 1
+        self.running.discard(exchange)
 
     def plan(self, model: Model, tenant: Tenant, request_id: str) -> Plan:
         """The plan for a request now. In good health it is the same for all of a tenant's requests for a model, unless
@@ -91,19 +109,38 @@ class Parts:
             lines = self._fixed[name] = fixed_lines(address, adapter, secret)
         return lines
 
-    def learn(self, leg: Leg, outcome: str) -> None:
-        """Remember how an attempt's target and vendor key did."""
-        health = self.health
-        if outcome == "ok" and health.untroubled:
-            return
+    def learn(self, leg: Leg, outcome: str, choice: bool) -> None:
+        """Remember how an attempt's target and vendor key did. `choice`: whether another target could have served, so
+        that a key of which nothing remains is worth resting."""
+        health, call = self.health, leg.call
+        used_up = None
+        if outcome == "ok":
+            if choice or len(leg.vendor.keys) > 1:
+                used_up = ratelimits.rest_after_answer(call.headers, self.clock)
+            if used_up is None and health.untroubled:
+                return
         now = self.clock()
-        name, key_name = routing.name_of(leg.target), routing.key_name(leg.vendor.name, leg.key)
+        target, key = routing.name_of(leg.target), routing.key_name(leg.vendor.name, leg.key)
         if outcome == "rate_limited":
-            health.rest(key_name, now + answer.retry_after(leg.call.headers))
+            health.rest(key, now + ratelimits.rest_after_refusal(call.headers, self.clock))
+        elif call.status in routing.KEY_REFUSED:
+            health.failed(key, now, at_once=True)
         elif outcome in ("vendor_error", "timeout", "connect_failed", "truncated"):
-            health.failed(name, now)
+            health.failed(target, now)
         elif outcome == "ok":
-            health.succeeded(name)
+            health.succeeded(target, now)
+            health.succeeded(key, now)
+            if used_up:
+                health.rest(key, now + used_up)
+
+    def may_do_better(self, leg: Leg, tenant: Tenant) -> bool:
+        """Whether the target of an attempt that failed is worth another: not when it refused the only key that is
+        well."""
+        if leg.call.status not in routing.KEY_REFUSED:
+            return True
+        healthy, vendor = self._healthy(), leg.vendor
+        serving = routing.serving_keys(vendor, tenant.name)
+        return any(key != leg.key and healthy(routing.key_name(vendor.name, key)) for key in serving)
 
     def later(self, seconds: float, then: Callable[[], None]) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, then)

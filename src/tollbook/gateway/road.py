@@ -9,7 +9,7 @@ import msgspec
 from tollbook.core.faults import BadInput, JournalUnavailable
 from tollbook.core.identity import new_request_id
 from tollbook.core.settings import Model
-from tollbook.gateway import answer, routing
+from tollbook.gateway import answer, fields, routing
 from tollbook.gateway.admission import Admission, Caller, Dimensions
 from tollbook.gateway.connection import ClientConnection, Exchange
 from tollbook.gateway.desk import DeskCall
@@ -127,6 +127,7 @@ class Road:
         dimensions = self._admission.dimensions(caller, request)
         call = _call(request, match)
         model = self._model(caller, adapter, call)
+        call = fields.judge(caller.tenant, adapter, call)
         facts = _facts(caller, dimensions, adapter, request_id, model, call)
         key = request.header(b"idempotency-key")
         if key is not None:
