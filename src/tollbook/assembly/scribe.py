@@ -12,6 +12,7 @@ from typing import Final
 import duckdb
 
 from tollbook.assembly.acts import Acts
+from tollbook.assembly.ageing import Ageing
 from tollbook.assembly.boot import BookBoot, receive, supervisor_gone
 from tollbook.assembly.child import TRY_LATER, say
 from tollbook.core.faults import BookLocked, Fault, JournalUnavailable
@@ -21,6 +22,7 @@ from tollbook.journal.personal import PersonalDirectory
 from tollbook.journal.recording import BookLane
 from tollbook.journal.replay import Batch, replay
 from tollbook.journal.sealing import Sealer
+from tollbook.ledger.lake import Lake
 from tollbook.ledger.loader import Loader
 
 POLL_SECONDS: Final = 0.05
@@ -29,6 +31,7 @@ HEADS_SECONDS: Final = 0.5
 HEARTBEAT_SECONDS: Final = 4.0
 SEAL_SECONDS: Final = 15.0
 ABSORB_SECONDS: Final = 1.0
+AGE_SECONDS: Final = 600.0
 IDLE_LOAD_SECONDS: Final = 5.0
 """Heads that cover nothing but heartbeats are loaded together, at most this late."""
 LAST_SECONDS: Final = 20.0
@@ -75,6 +78,11 @@ class Loading:
         if loud or now - self._since >= IDLE_LOAD_SECONDS:
             self._commit()
 
+    @property
+    def lake(self) -> Lake | None:
+        """The ledger, once it holds all that was given; None while it does not."""
+        return None if self._waiting or self._loader is None else self._loader.lake
+
     def close(self) -> None:
         if self._waiting:
             self._commit()
@@ -118,9 +126,10 @@ class Scribe:
         self._personal: Final = PersonalDirectory(root)
         self._personal.reapply(self._lane.recovered.erasures)
         self._loading: Final = Loading(root)
+        self._ageing: Final = Ageing(self._book, self._lane, boot.settings)
         self._acts: Final = Acts(root, self._lane, self._personal)
         self._stop: Final = stop
-        self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb"), 0.0)
+        self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb", "age"), 0.0)
 
     def run(self, control: socket.socket) -> None:
         """Work until told to stop, or until the supervisor is gone: then another scribe may wait for our place."""
@@ -142,6 +151,19 @@ class Scribe:
             self._personal.absorb()
         if self._is_due("seal", SEAL_SECONDS):
             self._sealer.seal_next()
+        self._age()
+
+    def _age(self) -> None:
+        """Settle by estimate what has been unsettled for too long, as far as the ledger knows."""
+        lake = self._loading.lake
+        if lake is None or not self._is_due("age", AGE_SECONDS):
+            return
+        try:
+            self._ageing.age(lake)
+        except JournalUnavailable:
+            raise
+        except (duckdb.Error, Fault) as fault:
+            say(f"unsettled attempts are not aged: {fault}")
 
     def _advance(self) -> None:
         if not self._is_due("heads", HEADS_SECONDS):

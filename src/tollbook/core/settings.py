@@ -131,6 +131,15 @@ class Journal(Struct, frozen=True, kw_only=True):
     segment_age: Annotated[
         int, Meta(ge=1, extra=_DURATION, description="Age at which a lane begins its next segment file.")
     ] = 600
+    unsettled_after: Annotated[
+        int,
+        Meta(
+            ge=1,
+            extra=_DURATION,
+            description="How long an attempt that nobody settled waits for the vendor's evidence before it is settled "
+            "by estimate.",
+        ),
+    ] = 72 * 3600
     anchor: Annotated[
         str | None,
         Meta(description="A directory on another disk or host, to which a signed checkpoint goes every ten minutes."),

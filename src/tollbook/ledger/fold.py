@@ -3,6 +3,10 @@
 The state is a function of the position: the attempts that are open and how far each lane has got. Lanes are read
 independently, so an entry that names an opening in another lane (`attempt.unsettled`) may be folded before it; the
 state remembers such openings (`ahead`) until they come.
+
+What comes later of an attempt that was booked as unsettled (an estimate after its time, the vendor's evidence) is a
+further row, and the row that stood so far is taken back by a row with its amounts and quantities below zero. So a
+report at a position says what the book knew there, and one of today sums to what stands today.
 """
 
 from collections import defaultdict
@@ -25,17 +29,23 @@ from tollbook.ledger.rows import (
     configuration_row,
     erasure_rows,
     gap_rows,
+    opened_of,
     origin,
     outcome_part,
     price_book_row,
     request_part,
     request_row,
+    taken_back,
 )
+from tollbook.ledger.schema import ATTEMPTS
 from tollbook.ledger.totals import Totals
 
 Rows: TypeAlias = defaultdict[str, list[Row]]
 """Rows by table name."""
 
+_LATER: Final = frozenset({"attempt.aged", "attempt.matched"})
+_IS_UNSETTLED: Final = ATTEMPTS.names.index("unsettled_attempts")
+_RATING: Final = ATTEMPTS.names.index("rating")
 _REAPED_BY_NONE: Final = frozenset({"book", "supervisor"})
 """Roles whose lanes end with their own `lane.end`; the others are closed by the supervisor."""
 
@@ -74,11 +84,19 @@ class Opening(Struct):
         return self.row
 
 
+class Standing(Struct):
+    """The row that stands for an attempt that was booked as unsettled, and its priced lines."""
+
+    row: Row
+    charges: list[Row]
+
+
 class State(Struct):
     """The ledger at a position, as far as folding needs it.
 
     `interrupted` are requests that a supervisor ended for a dead worker, until the worker's lane is closed: one that
-    died over it says it again.
+    died over it says it again. `unsettled` are the attempts that were ever booked as such, by lane and number of their
+    opening, each with the row that stands for it.
     """
 
     position: int = 0
@@ -87,6 +105,7 @@ class State(Struct):
     lanes: dict[str, LaneState] = {}
     open: dict[tuple[str, int], Opening] = {}
     interrupted: set[str] = set()
+    unsettled: dict[tuple[str, int], Standing] = {}
 
 
 def fold(state: State, batch: Batch, rows: Rows) -> None:
@@ -154,12 +173,23 @@ def _settle(state: State, position: int, line: Line, rows: Rows, totals: Totals)
     attempt, settled, close = entry.attempt, entry.settlement, entry.close
     if attempt is None or settled is None:
         raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} without attempt and settlement")
-    opened, found = _find_opening(state, position, line, entry, attempt.number, settled.sequence)
-    if not found and line.kind == "attempt.unsettled":
-        return  # a supervisor that died while it closed a lane says again what its predecessor had said
+    name = (entry.lane or line.lane, settled.sequence)
+    standing = state.unsettled.get(name)
+    if standing is not None:
+        if line.kind == "attempt.unsettled":
+            return  # a supervisor that died while it closed a lane says again what its predecessor had said
+        opened, found = opened_of(standing.row), False
+        counted = Counted(0, 0, -int(standing.row[_IS_UNSETTLED] > 0))
+        _take_back(standing, line, position, rows, totals)
+    elif line.kind in _LATER:
+        raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} of an attempt that is not unsettled")
+    else:
+        opened, found = _find_opening(state, position, line, entry, attempt.number, settled.sequence)
+        if not found and line.kind == "attempt.unsettled":
+            return  # its settlement stands in another lane
+        unsettled = int(settled.outcome == "unsettled")
+        counted = Counted(int(close is not None), 1, unsettled) if found else Counted(0, 0, unsettled - 1)
     charges, amounts = charge_rows(line, entry, position)
-    unsettled = int(settled.outcome == "unsettled")
-    counted = Counted(int(close is not None), 1, unsettled) if found else Counted(0, 0, unsettled - 1)
     asked = request_part(entry.request)
     row = (
         *asked,
@@ -170,8 +200,20 @@ def _settle(state: State, position: int, line: Line, rows: Rows, totals: Totals)
     rows["attempts"].append(row)
     rows["charges"] += charges
     totals.add(entry, amounts, charges, row)
+    if standing is not None or line.kind == "attempt.unsettled":
+        state.unsettled[name] = Standing(row, charges)
     if close is not None:
         rows["requests"].append(request_row(asked, line, entry, position))
+
+
+def _take_back(standing: Standing, line: Line, position: int, rows: Rows, totals: Totals) -> None:
+    """Undo what stood for an attempt, if it had a usage or an amount."""
+    if standing.row[_RATING] is None:
+        return
+    row, charges = taken_back(standing.row, standing.charges, line, position)
+    rows["attempts"].append(row)
+    rows["charges"] += charges
+    totals.take_back(row, charges)
 
 
 def _find_opening(
@@ -246,6 +288,8 @@ _STEPS: Final[dict[str, Callable[[State, int, Line, Rows, Totals], None]]] = {
     "attempt.settled": _settle,
     "request.settled": _settle,
     "attempt.unsettled": _settle,
+    "attempt.aged": _settle,
+    "attempt.matched": _settle,
     "request.closed": _close,
     "lane.opened": _lane_opened,
     "lane.closed": _lane_closed,

@@ -18,10 +18,10 @@ from tollbook.core.clock import Clock, now
 from tollbook.core.faults import BookLocked
 from tollbook.journal.replay import Batch, replay
 from tollbook.ledger import location
-from tollbook.ledger.fold import Opening, Rows, State, decode_lanes, fold
+from tollbook.ledger.fold import Opening, Rows, Standing, State, decode_lanes, fold
 from tollbook.ledger.housekeeping import Housekeeping, Upkeep
 from tollbook.ledger.lake import Lake, retried
-from tollbook.ledger.schema import OPEN_ATTEMPTS, TABLES, quote
+from tollbook.ledger.schema import ATTEMPTS, CHARGES, OPEN_ATTEMPTS, TABLES, quote
 from tollbook.ledger.values import as_folded
 
 LINES_PER_COMMIT: Final = 50_000
@@ -130,6 +130,7 @@ class Writer:
             opening = Opening(named["opened_position"], named["opened_digest"], named["opened_kind"], None, row)
             self._state.open[named["opened_lane"], named["opened_sequence"]] = opening
         self._has_open = bool(self._state.open)
+        self._state.unsettled = _unsettled(lake)
 
 
 class Loader:
@@ -152,6 +153,11 @@ class Loader:
     def position(self) -> int:
         """Number of the last heads entry that is in the ledger; 0 when there is none."""
         return self._writer.position
+
+    @property
+    def lake(self) -> Lake:
+        """The loader's own connection, between two commits."""
+        return self._writer.lake
 
     def load(self, batches: Iterable[Batch]) -> int:
         """Load batches, in transactions of bounded size, and give the new position; those already loaded are skipped.
@@ -180,6 +186,30 @@ class Loader:
         writer = Writer(location.make(self._book_root, name), **self._options)
         location.switch(self._book_root, name)
         return writer
+
+
+def _unsettled(lake: Lake) -> dict[tuple[str, int], Standing]:
+    """The attempts that were ever booked as unsettled, each with the row that stands for it now."""
+    names = ", ".join(quote(name) for name in ATTEMPTS.names)
+    buried = "SELECT opened_lane, opened_sequence FROM attempts WHERE kind = 'attempt.unsettled'"
+    standing: dict[tuple[str, int], Standing] = {}
+    found = lake.rows(
+        f"SELECT {names} FROM attempts WHERE (opened_lane, opened_sequence) IN ({buried}) "
+        "ORDER BY position, recorded, lane, sequence, rating NULLS FIRST, amount_expected NULLS FIRST"
+    )
+    for values in found:
+        row = tuple(as_folded(value) for value in values)
+        named = dict(zip(ATTEMPTS.names, row, strict=True))
+        charges = [
+            tuple(as_folded(value) for value in charge)
+            for charge in lake.rows(
+                f"SELECT {', '.join(quote(name) for name in CHARGES.names)} FROM charges "
+                "WHERE request_id = $1 AND lane = $2 AND sequence = $3 AND rating = $4 ORDER BY line",
+                [named["request_id"], named["lane"], named["sequence"], named["rating"]],
+            )
+        ]
+        standing[named["opened_lane"], named["opened_sequence"]] = Standing(row, charges)
+    return standing
 
 
 @contextmanager

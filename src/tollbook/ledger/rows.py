@@ -26,9 +26,20 @@ from tollbook.journal.entry import (
     Settlement,
 )
 from tollbook.journal.line import Line
+from tollbook.ledger.schema import ATTEMPTS, CHARGES
 
 Row: TypeAlias = tuple[Any, ...]
 
+_OPENED: Final = ATTEMPTS.names.index("opened_kind")
+_AMOUNTS: Final = ("amount_list", "amount_expected", "amount_recharge")
+_SUMMED: Final = frozenset(
+    map(
+        ATTEMPTS.names.index,
+        (*TOKEN_CLASSES, "usage_other", *_AMOUNTS, "unpriced_attempts", "unreported_attempts"),
+    )
+)
+_NOT_COUNTED: Final = tuple(map(ATTEMPTS.names.index, ("requests", "attempts", "unsettled_attempts")))
+_CHARGED: Final = frozenset(map(CHARGES.names.index, ("quantity", *_AMOUNTS)))
 _AMOUNT_LIMIT: Final = 10**18
 _TOKEN_CLASSES: Final = frozenset(TOKEN_CLASSES)
 
@@ -207,6 +218,32 @@ def charge_rows(line: Line, entry: RequestEntry, position: int) -> tuple[list[Ro
             )
         )
     return rows, _sums(line, known)
+
+
+def opened_of(row: Row) -> Opened:
+    """Where an attempt was opened, from its row."""
+    return Opened(*row[_OPENED : _OPENED + len(Opened._fields)])
+
+
+def taken_back(row: Row, charges: list[Row], line: Line, position: int) -> tuple[Row, list[Row]]:
+    """The rows that undo an attempt's row and its lines: amounts, quantities and counts below zero, nothing counted
+    as an attempt or request. `line` is the entry that stands instead."""
+    tail = origin(line, position)
+
+    def negative(row: Row, columns: frozenset[int]) -> list[Any]:
+        return [_negative(value) if place in columns else value for place, value in enumerate(row)]
+
+    undone = negative(row, _SUMMED)
+    for place in _NOT_COUNTED:
+        undone[place] = 0
+    lines = [(*negative(charge, _CHARGED)[: -len(tail)], *tail) for charge in charges]
+    return (*undone[: -len(tail)], *tail), lines
+
+
+def _negative(value: Any) -> Any:
+    if isinstance(value, list):
+        return [(name, -count) for name, count in value]
+    return None if value is None else -value
 
 
 def price_book_row(line: Line, position: int) -> Row:

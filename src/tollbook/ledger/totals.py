@@ -3,9 +3,10 @@
 from operator import add
 from typing import Final
 
+from tollbook.core.usage import TOKEN_CLASSES
 from tollbook.journal.entry import RequestEntry
 from tollbook.ledger.rows import Amounts, Row
-from tollbook.ledger.schema import ATTEMPTS, CHARGES, REQUESTS, TOTAL_COUNTS
+from tollbook.ledger.schema import ATTEMPTS, CHARGES, REQUESTS, TOTAL_COUNTS, TOTAL_DIMENSIONS
 
 GRAIN: Final = 15 * 60 * 1_000_000
 """The grain in microseconds: every zone's offset is a multiple of it, so days of any zone are sums of it."""
@@ -69,6 +70,24 @@ class Totals:
                 usage[name] = usage.get(name, 0) + quantity
         if not charges and any(total is not None for total in amounts):
             group.nothing = tuple(map(_known, group.nothing, amounts))
+        self._add_lines(group, amounts, charges)
+
+    def take_back(self, row: Row, charges: list[Row]) -> None:
+        """Add a row of `attempts` that undoes another, and its lines; all it sums is zero or below."""
+        named = dict(zip(ATTEMPTS.names, row, strict=True))
+        key = (named["occurred"] // GRAIN * GRAIN, *(named[name] for name in TOTAL_DIMENSIONS))
+        group = self._groups.setdefault(key, _Group())
+        group.counts = list(map(add, group.counts, row[_COUNTS : _COUNTS + 5]))
+        usage = {name: named[name] for name in TOKEN_CLASSES if named[name] is not None}
+        for name, quantity in (usage | dict(named["usage_other"] or [])).items():
+            group.usage[name] = group.usage.get(name, 0) + quantity
+        amounts = tuple(named[name] for name in ("amount_list", "amount_expected", "amount_recharge"))
+        if not charges:
+            group.nothing = tuple(map(_known, group.nothing, amounts))
+        self._add_lines(group, amounts, charges)
+
+    def _add_lines(self, group: _Group, amounts: tuple[int | None, ...], charges: list[Row]) -> None:
+        """Add the lines of those amounts whose sum is known."""
         for sums, total, column in zip(group.amounts, amounts, _CHARGE_AMOUNTS, strict=True):
             if total is not None:
                 for charge in charges:

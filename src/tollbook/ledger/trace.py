@@ -74,12 +74,21 @@ class _Rows:
     def __init__(self, lake: Lake, request_id: str) -> None:
         self.requests = _select(lake, REQUESTS, request_id, "position, lane, sequence")
         settled = _select(lake, ATTEMPTS, request_id, "number, rating NULLS FIRST, position, lane, sequence")
+        self.every = settled
         self.settled = list({row["number"]: row for row in settled}.values())
         self.open = _select(lake, OPEN_ATTEMPTS, request_id, "number")
         charges = _select(lake, CHARGES, request_id, "number, rating, position, lane, sequence, line")
         self.charges = {
-            row["number"]: [line for line in charges if _origin(line) == _origin(row)] for row in self.settled
+            row["number"]: [
+                line for line in charges if _origin(line) == _origin(row) and line["rating"] == row["rating"]
+            ]
+            for row in self.settled
         }
+
+    @property
+    def was_revised(self) -> bool:
+        """Whether something was learned of an attempt after its request had ended."""
+        return any(row["kind"] in ("attempt.aged", "attempt.matched") for row in self.settled)
 
     def facts(self) -> Document | None:
         """The row that knows most of the request itself."""
@@ -142,7 +151,8 @@ def _request(rows: _Rows, facts: Document, view: str) -> Document:
         "outcome": row.get("outcome", "open"),
         **_money(amounts, currency, view),
         "amounts": _texts(amounts),
-        "basis": row.get("basis") or weakest_basis([attempt["basis"] for attempt in rows.settled]),
+        "basis": (None if rows.was_revised else row.get("basis"))
+        or weakest_basis([attempt["basis"] for attempt in rows.settled]),
         "maturity": _maturity(rows),
         "source": "gateway",
         "endpoint": facts["endpoint"],
@@ -246,7 +256,7 @@ def _money(amounts: Document, currency: str | None, view: str) -> Document:
 def _entries(rows: _Rows) -> list[Document]:
     """The entries the object rests on, in order of the story, each once."""
     found: list[tuple[Any, ...]] = []
-    for row in sorted([*rows.settled, *rows.open], key=lambda attempt: int(attempt["number"])):
+    for row in sorted([*rows.every, *rows.open], key=lambda attempt: int(attempt["number"])):
         found.append((row["opened_lane"], row["opened_sequence"], row["opened_kind"], row["opened_digest"]))
         if "lane" in row:
             found.append((row["lane"], row["sequence"], row["kind"], row["digest"]))
