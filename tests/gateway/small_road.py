@@ -16,6 +16,7 @@ from tollbook.gateway.admission import Admission, Caller
 from tollbook.gateway.claims import Claims
 from tollbook.gateway.connection import ClientConnection
 from tollbook.gateway.idempotency import Idempotency
+from tollbook.gateway.objects import Objects, ObjectTable
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.recorder import Recorder
 from tollbook.gateway.road import Road
@@ -162,11 +163,11 @@ class SmallRoad:
         self.recorder = Recorder(self.lane, None, now, self._needs_lanes)
         rater = Rater(base_book())
         secrets = {(vendor.name, key.name): SECRET for vendor in self.settings.vendors.values() for key in vendor.keys}
-        self.parts = Parts(self.settings, secrets, self.recorder, rater, now, None)
+        self.object_table = ObjectTable(book / "state.sqlite")
+        self.objects = Objects(self.object_table)
+        self.parts = Parts(self.settings, secrets, self.recorder, rater, now, None, self.objects, keyed)
         self.claims = Claims(book / "state.sqlite")
-        self.idempotency = Idempotency(
-            self.claims, lambda tenant, text: keyed_digest(tenant.encode(), text), "worker-x", lambda lane: True
-        )
+        self.idempotency = Idempotency(self.claims, keyed, "worker-x", lambda lane: True)
         admission = Admission(
             callers(self.settings), lambda secret: secret, lambda tenant, text, kind: keyed_digest(b"k", text)
         )
@@ -190,6 +191,7 @@ class SmallRoad:
         for pool, _address in self.parts.pools.values():
             pool.close()
         self.idempotency.close()
+        self.objects.close()
         self.lane.close("stopped")
 
     async def connect(self, receive_buffer: int = 0) -> Client:
@@ -237,6 +239,11 @@ class SmallRoad:
     def entries(self) -> list[tuple[str, RequestEntry]]:
         return [(line.kind, decode_request(line.bytes)) for line in self.lines]
 
+    async def entries_of(self, reply: Reply) -> list[RequestEntry]:
+        """The entries of the request that got an answer, once all are closed."""
+        await self.quiet()
+        return [entry for _, entry in self.entries if entry.request.id == reply.headers["x-tollbook-request-id"]]
+
     async def last(self) -> RequestEntry:
         """The entry that closed the last request, once all are closed."""
         await self.quiet()
@@ -253,6 +260,17 @@ class SmallRoad:
                 call.check(instant)
             for exchange in list(self.parts.running):
                 exchange.check(instant)
+
+
+def keyed(tenant: str, text: str) -> str:
+    """A keyed digest of a text that is kept nowhere."""
+    return keyed_digest(tenant.encode(), text)
+
+
+def raw(path: str, *headers: str, method: str = "POST", body: bytes = b"") -> bytes:
+    """A request with just these headers."""
+    lines = "".join(f"{line}\r\n" for line in headers)
+    return f"{method} {path} HTTP/1.1\r\nhost: a\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 def callers(settings: Settings) -> dict[str, Caller]:

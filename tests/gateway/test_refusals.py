@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_road import Reply, SmallRoad, body_bytes, request_bytes
+from small_road import Reply, SmallRoad, body_bytes, raw, request_bytes
 
 from tollbook import gateway
 from tollbook.core.identity import is_request_id
@@ -27,11 +27,6 @@ def checked(reply: Reply, code: str) -> Reply:
     return reply
 
 
-def raw(path: str, *headers: str, method: str = "POST", body: bytes = b"") -> bytes:
-    lines = "".join(f"{line}\r\n" for line in headers)
-    return f"{method} {path} HTTP/1.1\r\nhost: a\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body
-
-
 BODY = body_bytes("gpt-4o-mini", "Hello.")
 OK = "authorization: Bearer key-acme"
 CHAT = "/v1/chat/completions"
@@ -40,7 +35,7 @@ SIMPLE: list[tuple[str, bytes]] = [
     ("credential_missing", raw(CHAT, body=BODY)),
     ("credential_unknown", raw(CHAT, "authorization: Bearer nobody", body=BODY)),
     ("two_credentials", raw(CHAT, OK, "x-api-key: key-globex", body=BODY)),
-    ("route_unknown", raw("/v1/embeddings", OK, body=BODY)),
+    ("route_unknown", raw("/v1/moderations", OK, body=BODY)),
     ("route_unknown", raw("/", OK, body=BODY)),
     ("route_unknown", raw("/v1/chat/completions/", OK, body=BODY)),
     ("route_unknown", raw("/%2e%2e/v1/chat/completions", OK, body=BODY)),
@@ -121,6 +116,12 @@ ELSEWHERE = {
     "claims_unavailable": "test_idempotency",
     "request_unknown": "test_answers_from_the_book",
     "billing_field_refused": "below: an adapter's list decides",
+    "no_vendor": "test_vendor_objects",
+    "object_elsewhere": "test_vendor_objects",
+    "object_unknown": "test_vendor_objects",
+    "objects_of_two_keys": "test_vendor_objects",
+    "objects_unavailable": "test_vendor_objects",
+    "too_many_objects": "test_vendor_objects",
 }
 """Codes that are provoked by other tests than the two above."""
 

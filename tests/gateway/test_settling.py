@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from small_road import CONFIG, SECRET, body_bytes, callers
+from small_road import CONFIG, SECRET, body_bytes, callers, keyed
 
 from tollbook import config
 from tollbook.core.settings import Target, Timeouts
@@ -71,7 +71,8 @@ def settled(
         reader.flush()
     attempt = Attempt(number=1, vendor="openai", vendor_key="main", model_sent="gpt-4o", reason="first")
     ending, bearers = Ending(lost, sent), SETTINGS.charging_rules.bearers()
-    return settle(Facts(admitted(), attempt, None, call, ending, reader, body, gone, 0, bearers)).last("answer")
+    facts = Facts(admitted(), attempt, None, call, ending, reader, body, gone, 0, bearers)
+    return settle(facts, keyed).last("answer")
 
 
 def sse(*data: bytes) -> list[bytes]:

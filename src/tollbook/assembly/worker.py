@@ -31,6 +31,7 @@ from tollbook.gateway.admission import Admission, Caller
 from tollbook.gateway.claims import Claims
 from tollbook.gateway.connection import ClientConnection
 from tollbook.gateway.idempotency import Idempotency
+from tollbook.gateway.objects import Objects, ObjectTable
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.recorder import Recorder
 from tollbook.gateway.road import Road
@@ -64,16 +65,24 @@ class Worker:
         book = PriceBook.load(Path(boot.prices).read_bytes())
         secrets = {(vendor, key): secret for vendor, key, secret in boot.secrets}
         durable = self._lanes.durable if settings.journal.sync == "before_forward" else None
-        self._parts: Final = Parts(settings, secrets, recorder, Rater(book), now, durable)
+        state = root / "state.sqlite"
+        self._objects: Final = Objects(ObjectTable(state))
+        self._parts: Final = Parts(
+            settings, secrets, recorder, Rater(book), now, durable, self._objects, self._secret_digest
+        )
         admission = Admission(_callers(boot), partial(key_hash, boot.pepper), self._personal.digest)
         self._idempotency: Final = Idempotency(
-            Claims(root / "state.sqlite"),
-            lambda tenant, text: keyed_digest(self._personal.key(tenant), text),
+            Claims(state),
+            self._secret_digest,
             boot.lanes.main,
             lambda lane: is_live(root / "lanes" / lane),
         )
         desk = Pool(SocketAddress(str(root / "run" / "desk.sock")))
         self._road: Final = Road(self._parts, admission, list(ADAPTERS), desk, self._idempotency)
+
+    def _secret_digest(self, tenant: str, text: str) -> str:
+        """A keyed digest of a text that is remembered nowhere."""
+        return keyed_digest(self._personal.key(tenant), text)
 
     async def run(self, control: socket.socket) -> None:
         """Serve until told to stop, then drain and end the lanes."""
@@ -91,6 +100,7 @@ class Worker:
         await self._drain()
         failed = [task for task in tasks if not task.cancel()]
         self._idempotency.close()
+        self._objects.close()
         self._lanes.close("stopped")
         self._personal.close()
         for task in failed:

@@ -70,8 +70,16 @@ def _completed(settings: Settings, base: Path) -> Settings:
     return replace(settings, digest=digest_of(settings))
 
 
+PARTIES: Final = {"gemini": "google", "vertex": "google", "bedrock": "aws"}
+"""Whose prices apply to a format, where it is not named for its vendor."""
+
+
 def _completed_vendor(vendor: Vendor, base: Path) -> Vendor:
-    return replace(vendor, billing=vendor.billing or vendor.format, ca_file=_whole(vendor.ca_file, base))
+    return replace(
+        vendor,
+        billing=vendor.billing or PARTIES.get(vendor.format, vendor.format),
+        ca_file=_whole(vendor.ca_file, base),
+    )
 
 
 def _whole(path: str | None, base: Path) -> str | None:

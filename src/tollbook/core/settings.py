@@ -168,7 +168,10 @@ class Vendor(Struct, frozen=True, kw_only=True):
     """A place to send attempts."""
 
     name: Annotated[Name, Meta(extra=_DERIVED)]
-    format: Annotated[Literal["openai", "anthropic"], Meta(description="The wire format it speaks.")]
+    format: Annotated[
+        Literal["openai", "anthropic", "azure", "gemini", "vertex", "bedrock", "cohere"],
+        Meta(description="The wire format it speaks; vendors that are compatible with OpenAI are `openai`."),
+    ]
     base_url: Annotated[
         str,
         Meta(
@@ -176,10 +179,15 @@ class Vendor(Struct, frozen=True, kw_only=True):
             description="Where its API begins, as its own SDK takes it: https, or http on this machine.",
         ),
     ]
-    billing: Annotated[
-        str, Meta(description="The party whose prices apply; empty: the one that the format is named for.")
-    ] = ""
+    billing: Annotated[str, Meta(description="The party whose prices apply; empty: the one whose format it is.")] = ""
     keys: Annotated[tuple[VendorKey, ...], Meta(min_length=1, description="Its credentials; they take turns.")]
+    ask_usage: Annotated[
+        bool,
+        Meta(
+            description="Ask for the usage of a stream where the format needs that. Set it to false for a vendor that "
+            "refuses to be asked because it tells the usage unasked (Mistral)."
+        ),
+    ] = True
     allow_private: Annotated[
         bool, Meta(description="Allow an address in a private network. This machine itself is always allowed.")
     ] = False

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from msgspec import Struct
 
@@ -75,6 +75,10 @@ class Admission:
         Raises Refusal 401 when there is none, an unknown one, or two that differ.
         """
         sent = [field for field in request.headers if field[0] in _CREDENTIALS]
+        if b"key=" in request.query:
+            sent += [
+                (b"key", value.encode("latin-1")) for value in parse_qs(request.query.decode("latin-1")).get("key", ())
+            ]
         if len(sent) == 1:
             known = self._known.get(sent[0])
             if known is not None:

@@ -1,12 +1,15 @@
 """What the client gets: heads of answers, our own headers, errors in the client's wire format."""
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
+from tollbook.core.clock import SECOND
 from tollbook.core.money import format_amount
 from tollbook.core.settings import Target
 from tollbook.gateway import routing
 from tollbook.gateway.message import HOP_BY_HOP, Headers, status_line
+from tollbook.gateway.objects import Owned
 from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.settling import Settled
@@ -26,11 +29,11 @@ _WITHHELD: Final = HOP_BY_HOP | {
 """Not passed to clients: framing that is ours, and names of the operator's own accounts at the vendor."""
 
 
-def is_event_stream(headers: Headers) -> bool:
-    """Whether an answer is a stream of server-sent events."""
+def is_stream(headers: Headers, types: tuple[bytes, ...]) -> bool:
+    """Whether an answer is of one of some media types."""
     for name, value in headers:
         if name == b"content-type":
-            return value.startswith(b"text/event-stream")
+            return value.lower().startswith(types)
     return False
 
 
@@ -51,6 +54,18 @@ def buffered_head(
     cost = _cost(settled)
     told = "" if cost is None else f"x-tollbook-cost-usd: {format_amount(cost)}\r\n"
     return _head(status, vendors, f"{_own(admitted, tried)}{told}content-length: {size}\r\n\r\n")
+
+
+def listing(admitted: Admitted, owned: Sequence[Owned]) -> bytes:
+    """A tenant's own vendor objects, as lists of both OpenAI's and Anthropic's form: ids and instants only, for what
+    the objects hold is the vendor's to tell."""
+    ids = [one.id for one in owned]
+    listed = [
+        {"id": one.id, "object": one.kind, "type": one.kind, "created_at": one.made_at // SECOND} for one in owned
+    ]
+    page = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None, "has_more": False}
+    body = json.dumps({"object": "list", "data": listed, **page}).encode()
+    return _head(200, [_JSON], f"{_own(admitted, [])}content-length: {len(body)}\r\n\r\n") + body
 
 
 def refusal(admitted: Admitted, fault: Refusal, tried: Sequence[Target], *, may_be_billed: bool = False) -> bytes:

@@ -2,24 +2,30 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
+
+from msgspec.structs import replace
 
 from tollbook.core.clock import SECOND
 from tollbook.core.faults import BadInput, JournalUnavailable
-from tollbook.core.settings import Target
+from tollbook.core.settings import Target, Vendor, VendorKey
 from tollbook.gateway import answer, routing, settling
 from tollbook.gateway.attempt import Ending, UpstreamCall
 from tollbook.gateway.connection import ClientConnection
 from tollbook.gateway.idempotency import RecordingConnection
 from tollbook.gateway.leg import Leg, entry_of
 from tollbook.gateway.message import LAST_CHUNK, chunk
-from tollbook.gateway.outgoing import outgoing
+from tollbook.gateway.objects import Owned
+from tollbook.gateway.outgoing import outgoing, signed_lines
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.recorder import Opening
 from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
+from tollbook.gateway.routing import Plan
 from tollbook.gateway.upstream import Pool
 from tollbook.journal.entry import Attempt, Close
+from tollbook.providers.contract import Prepared
 
 _GOOD: Final = frozenset(range(200, 300))
 
@@ -41,7 +47,7 @@ class Exchange:
         self._parts: Final = parts
         self._connection: Final = connection
         self._admitted: Final = admitted
-        self._plan: Final = parts.plan(admitted.model, admitted.caller.tenant, admitted.facts.id)
+        self._plan: Final = _plan(parts, admitted)
         self._tried: list[Target] = []
         self._failures: list[str] = []
         self._settled: list[settling.Settled] = []
@@ -71,11 +77,13 @@ class Exchange:
     def _next(self, reason: str, target: Target, because: str | None) -> None:
         parts, admitted = self._parts, self._admitted
         vendor = parts.settings.vendors[target.vendor]
-        key = parts.key(vendor, admitted.caller.tenant.name, admitted.facts.id)
+        key = parts.key(vendor, admitted.caller.tenant.name, admitted.facts.id, self._plan.key)
         if key is None:
             raise Refusal(503, "no_vendor_key", f"no key of vendor {vendor.name!r} serves this tenant")
         try:
-            prepared = admitted.adapter.prepare(admitted.call, target.model)
+            call = admitted.call if vendor.ask_usage else replace(admitted.call, asks_usage=False)
+            prepared = admitted.adapter.prepare(call, target.model)
+            fixed = self._fixed_lines(vendor, key, prepared)
         except BadInput as fault:
             raise Refusal(400, fault.code, str(fault)) from fault
         number = len(self._tried) + 1
@@ -84,7 +92,17 @@ class Exchange:
         self._tried.append(target)
         leg = Leg(self, admitted.adapter, attempt, opening, target, vendor, key, prepared)
         self._legs.append(leg)
-        self._dispatch(leg)
+        self._dispatch(leg, fixed)
+
+    def _fixed_lines(self, vendor: Vendor, key: VendorKey, prepared: Prepared) -> bytes:
+        """The lines that depend on the vendor key: the same each time, but where a vendor wants a signature."""
+        parts, admitted = self._parts, self._admitted
+        fixed = parts.fixed_lines(vendor, key, admitted.adapter)
+        if not admitted.adapter.signs:
+            return fixed
+        return signed_lines(
+            admitted, parts.pools[vendor.name][1], fixed, prepared, parts.secrets[vendor.name, key.name]
+        )
 
     def _open(self, attempt: Attempt) -> Opening | None:
         """Write the attempt down; None when it goes unrecorded by explicit setting."""
@@ -101,10 +119,9 @@ class Exchange:
         self._opened = True
         return opening
 
-    def _dispatch(self, leg: Leg) -> None:
+    def _dispatch(self, leg: Leg, fixed: bytes) -> None:
         parts, admitted = self._parts, self._admitted
         pool, address = parts.pools[leg.vendor.name]
-        fixed = parts.fixed_lines(leg.vendor, leg.key, admitted.adapter)
         data = outgoing(admitted, address.path, fixed, leg.prepared, leg.attempt.number)
         call = leg.call = UpstreamCall(leg, data, self._timeouts, parts.clock)
         parts.calls.add(call)
@@ -170,7 +187,8 @@ class Exchange:
             rest = leg.reader.flush()
             if rest and not self._gone and not leg.lost:
                 self._relay(rest, leg)
-        settled = settling.settle(leg.facts(self._admitted, ending, self._gone, self._parts.bearers))
+        facts = leg.facts(self._admitted, ending, self._gone, self._parts.bearers)
+        settled = settling.settle(facts, self._parts.digest)
         self._parts.learn(leg, settled.outcome, len(self._plan.targets) > 1)
         if self._hedging is not None:
             self._unhedge()
@@ -295,7 +313,24 @@ class Exchange:
         elif refusal is not None:
             self._refuse(refusal)
         else:
-            self._answer(leg, ending)
+            self._keep_objects(leg, settled, lambda: self._answer(leg, ending))
+
+    def _keep_objects(self, leg: Leg, settled: settling.Settled, then: Callable[[], None]) -> None:
+        """Put on record what the answer made, before the client can learn of it; and what it deleted."""
+        admitted, made, status = self._admitted, settled.reading.made, leg.call.status
+        tenant = admitted.facts.tenant
+        if admitted.call.route.method == "DELETE" and status is not None and status < 300:
+            for named in admitted.adapter.objects(admitted.call):
+                self._parts.objects.forget(tenant, named)
+        if not made:
+            then()
+            return
+        attempt = leg.attempt
+        owned = [
+            Owned(kind, name, attempt.vendor, attempt.vendor_key, admitted.facts.id, attempt.number, settled.at)
+            for kind, name in made
+        ]
+        self._parts.objects.keep(tenant, owned, then)
 
     def _own_error(self, leg: Leg, ending: Ending, settled: settling.Settled) -> Refusal | None:
         """The gateway's own final error, where no answer of a vendor can be passed on."""
@@ -398,6 +433,13 @@ class Exchange:
         if self._slow_since and now - self._slow_since >= self._timeouts.idle * SECOND:
             self._slow_since = 0
             self._connection.abort()
+
+
+def _plan(parts: Parts, admitted: Admitted) -> Plan:
+    if admitted.plan is not None:
+        return admitted.plan
+    assert admitted.model is not None, "what asks for no model brings its plan"
+    return parts.plan(admitted.model, admitted.caller.tenant, admitted.facts.id)
 
 
 def _unwritable() -> Refusal:

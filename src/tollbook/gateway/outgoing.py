@@ -9,7 +9,16 @@ from tollbook.providers.contract import Adapter, Prepared
 def fixed_lines(address: VendorAddress, adapter: Adapter, secret: str) -> bytes:
     """The lines that are the same in all requests of one operation with one vendor key."""
     lines = [(b"host", address.authority.encode("latin-1")), (b"accept-encoding", b"identity")]
-    return b"".join(b"%b: %b\r\n" % line for line in lines + adapter.credentials(secret))
+    credentials = [] if adapter.signs else adapter.credentials(secret)
+    return b"".join(b"%b: %b\r\n" % line for line in lines + credentials)
+
+
+def signed_lines(admitted: Admitted, address: VendorAddress, fixed: bytes, prepared: Prepared, secret: str) -> bytes:
+    """The fixed lines, and a signature over this very request. Raises BadInput when the secret cannot sign."""
+    call, adapter = admitted.call, admitted.adapter
+    passed = [field for field in call.headers if field[0] in adapter.request_headers]
+    signature = adapter.sign(secret, call.route.method, address.url + prepared.path, passed, prepared.body)
+    return fixed + b"".join(b"%b: %b\r\n" % line for line in signature)
 
 
 def outgoing(admitted: Admitted, base: str, fixed: bytes, prepared: Prepared, number: int) -> bytes:

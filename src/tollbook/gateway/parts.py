@@ -11,6 +11,7 @@ from tollbook.gateway import ratelimits, routing
 from tollbook.gateway.attempt import UpstreamCall
 from tollbook.gateway.health import Health
 from tollbook.gateway.leg import Leg
+from tollbook.gateway.objects import Objects
 from tollbook.gateway.outgoing import fixed_lines
 from tollbook.gateway.recorder import Recorder
 from tollbook.gateway.refusal import Refusal
@@ -23,6 +24,8 @@ from tollbook.providers.contract import Adapter
 if TYPE_CHECKING:
     from tollbook.gateway.exchange import Exchange
 
+Digest = Callable[[str, str], str]
+"""(tenant, text) to a keyed digest whose text is remembered nowhere."""
 Durable = Callable[[int, Callable[[Exception | None], None]], None]
 """Calls back, on the loop, once everything up to a sequence is on disk."""
 
@@ -38,6 +41,8 @@ class Parts:
         rater: Rater,
         clock: Clock,
         durable: Durable | None,
+        objects: Objects,
+        digest: Digest,
     ) -> None:
         self.settings: Final = settings
         self.secrets: Final = secrets
@@ -46,6 +51,8 @@ class Parts:
         self.clock: Final = clock
         self.durable: Final = durable
         self.bearers: Final = settings.charging_rules.bearers()
+        self.objects: Final = objects
+        self.digest: Final = digest
         self.health: Final = Health()
         self.repeats: Final = Repeats(lambda: self.clock())  # looked up anew: a test may move the clock
         self.pools: Final = {name: _pool(VendorAddress(vendor)) for name, vendor in settings.vendors.items()}
@@ -86,8 +93,10 @@ class Parts:
             return found.usual
         return routing.plan(found, self._healthy(), routing.seed_of(request_id))
 
-    def key(self, vendor: Vendor, tenant: str, request_id: str) -> VendorKey | None:
-        """The vendor key of a tenant's request; None when no key serves it."""
+    def key(self, vendor: Vendor, tenant: str, request_id: str, name: str | None) -> VendorKey | None:
+        """The vendor key of that name, else the one of a tenant's request; None when no key serves it."""
+        if name is not None:
+            return next((key for key in vendor.keys if key.name == name), None)
         serving = self._serving.get((vendor.name, tenant))
         if serving is None:
             serving = self._serving[vendor.name, tenant] = routing.serving_keys(vendor, tenant)

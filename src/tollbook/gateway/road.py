@@ -5,10 +5,11 @@ import json
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from tollbook.core.faults import BadInput, JournalUnavailable
 from tollbook.core.identity import new_request_id
-from tollbook.core.settings import Model
+from tollbook.core.settings import Model, Retry, Target
 from tollbook.gateway import answer, fields, routing
 from tollbook.gateway.admission import Admission, Caller, Dimensions
 from tollbook.gateway.connection import ClientConnection, Exchange
@@ -16,15 +17,19 @@ from tollbook.gateway.desk import DeskCall
 from tollbook.gateway.exchange import Exchange as RequestExchange
 from tollbook.gateway.idempotency import Idempotency, RecordingConnection
 from tollbook.gateway.message import ClientRequest, Headers, head
+from tollbook.gateway.objects import Owned
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.routes import Match, Routes
+from tollbook.gateway.routing import Plan
 from tollbook.gateway.upstream import Pool
 from tollbook.journal.entry import Close, Request
 from tollbook.providers.contract import Adapter, Call
 
 MODEL_LIMIT: Final = 128
+ONCE: Final = Retry(attempts=1)
+"""What makes or looks at a vendor object is not tried again by us: the first try may have worked."""
 OWN: Final = b"/tollbook/v1/"
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -93,6 +98,48 @@ class Road:
         return self._begin(connection, admitted)
 
     def _begin(self, connection: ClientConnection, admitted: Admitted) -> Exchange | None:
+        adapter, tenant = admitted.adapter, admitted.facts.tenant
+        if adapter.lists is not None:
+            return self._list(connection, admitted, adapter.lists)
+        named = adapter.objects(admitted.call) if adapter.object_fields else None
+        if not named:
+            return self._claim(connection, admitted)
+        return self._parts.objects.look_up(
+            tenant,
+            named,
+            lambda owned: self._claim(connection, self._pinned(admitted, owned)),
+            lambda refusal: self.refuse_admitted(connection, admitted, refusal),
+            connection.abort,
+        )
+
+    def _pinned(self, admitted: Admitted, owned: list[Owned]) -> Admitted:
+        """The request, bound to the vendor key that made the objects it names. Raises Refusal."""
+        vendor, key, first = owned[0].vendor, owned[0].vendor_key, owned[0].request_id
+        model = admitted.model
+        if model is None:
+            plan = Plan((Target(vendor=vendor, model=""),), ONCE, "vendor_object", key=key)
+        else:
+            targets = tuple(target for target in model.targets if target.vendor == vendor)
+            if not targets:
+                message = f"what the request names is not kept by a vendor of model {model.name!r}"
+                raise Refusal(400, "object_elsewhere", message)
+            plan = Plan(targets, model.retry, "vendor_object", key=key)
+        facts = replace(admitted.facts, about=first)
+        return replace(admitted, facts=facts, encoded=_encode(facts), plan=plan)
+
+    def _list(self, connection: ClientConnection, admitted: Admitted, kind: str) -> Exchange:
+        """Answer a list of vendor objects from our own record: the vendor's would name every tenant's."""
+
+        def found(owned: list[Owned]) -> None:
+            self._record_close(admitted.facts, admitted.arrived, Close(outcome="ok", attempts=0, basis="computed"))
+            connection.write(answer.listing(admitted, owned))
+            connection.done(admitted.keep_alive)
+
+        return self._parts.objects.list_kind(
+            admitted.facts.tenant, kind, found, lambda refusal: self.refuse_admitted(connection, admitted, refusal)
+        )
+
+    def _claim(self, connection: ClientConnection, admitted: Admitted) -> Exchange | None:
         if admitted.facts.idempotency_key is not None:
             return self._idempotency.begin(connection, admitted, self)
         return self.start(connection, admitted)
@@ -128,28 +175,41 @@ class Road:
         call = _call(request, match)
         model = self._model(caller, adapter, call)
         call = fields.judge(caller.tenant, adapter, call)
+        plan = self._anywhere(adapter) if model is None else None
         facts = _facts(caller, dimensions, adapter, request_id, model, call)
         key = request.header(b"idempotency-key")
         if key is not None:
             scope = self._idempotency.key(facts.tenant, facts.workload, key, request.path.decode("latin-1"))
-            facts = msgspec.structs.replace(facts, idempotency_key=scope)
+            facts = replace(facts, idempotency_key=scope)
         first = self._parts.repeats.first_of(facts, call)
         if first is not None:
-            facts = msgspec.structs.replace(facts, repeat_of=first)
+            facts = replace(facts, repeat_of=first)
         return Admitted(
-            facts, _encode(facts), caller, dimensions, adapter, model, call, arrived, request.keep_alive,
+            facts, _encode(facts), caller, dimensions, adapter, model, call, arrived, request.keep_alive, plan,
         )  # fmt: skip
 
-    def _model(self, caller: Caller, adapter: Adapter, call: Call) -> Model:
-        """The model asked for. Raises Refusal when it is not configured, of another format, or not allowed."""
+    def _model(self, caller: Caller, adapter: Adapter, call: Call) -> Model | None:
+        """The model asked for; None where the operation asks for none.
+
+        Raises Refusal when it is not configured, of another format, or not allowed.
+        """
         settings = self._parts.settings
         name = _model_name(adapter, call)
+        if name is None:
+            return None
         model = settings.models.get(name)
         if model is None or settings.vendors[model.targets[0].vendor].format != adapter.format:
             raise Refusal(404, "model_unknown", f"no model {name[:MODEL_LIMIT]!r} is configured for {call.route.path}")
         if not routing.may_use(caller.tenant, model.name):
             raise Refusal(403, "model_not_allowed", f"this key may not use model {model.name!r}")
         return model
+
+    def _anywhere(self, adapter: Adapter) -> Plan:
+        """Where to go with an operation that asks for no model: the first vendor of the format."""
+        for vendor in self._parts.settings.vendors.values():
+            if vendor.format == adapter.format:
+                return Plan((Target(vendor=vendor.name, model=""),), ONCE, "first_vendor")
+        raise Refusal(404, "no_vendor", f"no vendor of format {adapter.format!r} is configured")
 
     def _record_refusal(self, caller: Caller, adapter: Adapter, request_id: str, arrived: int, fault: Refusal) -> None:
         facts = Request(id=request_id, tenant=caller.tenant.name, key=caller.key, endpoint=adapter.endpoint)
@@ -236,23 +296,23 @@ def _call(request: ClientRequest, match: Match) -> Call:
     return Call(match.route, match.names, request.query, request.headers, request.body, members)
 
 
-def _model_name(adapter: Adapter, call: Call) -> str:
+def _model_name(adapter: Adapter, call: Call) -> str | None:
     try:
-        return adapter.model(call) or ""
+        return adapter.model(call)
     except BadInput as fault:
         raise Refusal(400, fault.code, str(fault)) from fault
 
 
 def _facts(
-    caller: Caller, dimensions: Dimensions, adapter: Adapter, request_id: str, model: Model, call: Call
+    caller: Caller, dimensions: Dimensions, adapter: Adapter, request_id: str, model: Model | None, call: Call
 ) -> Request:
     return Request(
         id=request_id,
         tenant=caller.tenant.name,
         key=caller.key,
         endpoint=adapter.endpoint,
-        model_asked=model.name,
-        policy=f"{model.name}@{model.version}",
+        model_asked=model.name if model is not None else None,
+        policy=f"{model.name}@{model.version}" if model is not None else None,
         workload=dimensions.workload,
         stream=adapter.streamed(call),
         user=dimensions.user,

@@ -48,6 +48,8 @@ class Plan(Struct, frozen=True):
     reason: str
     timeouts: Timeouts | None = None
     hedge: float | None = None
+    key: str | None = None
+    """The vendor key that all attempts take, by name; None where the keys take turns."""
 
 
 def may_use(tenant: Tenant, model: str) -> bool:

@@ -1,5 +1,6 @@
 """From what happened on the wire to what is written down: outcome, usage and how it is known, price. Pure."""
 
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -29,6 +30,9 @@ _OUR_CUTS: Final = {
     "answer_too_large": "vendor_error",
 }
 """Why we cut an attempt, and the outcome that gives."""
+
+
+Digest = Callable[[str, str], str]
 
 
 class Facts(Struct, gc=False):
@@ -78,13 +82,13 @@ class Settled(Struct):
         return self
 
 
-def settle(facts: Facts) -> Settled:
-    """Judge an attempt that is over."""
+def settle(facts: Facts, digest: Digest) -> Settled:
+    """Judge an attempt that is over. `digest` makes a keyed digest for a tenant, of a text that is kept nowhere."""
     call = facts.call
     reading = _reading(facts)
     outcome = _outcome(facts, reading)
     usage, basis, method, bound = _usage(facts, reading, outcome)
-    billable = basis == "provider_reported" or charging.billable(outcome, call.status, usage_reported=False)
+    billable = _billable(facts, reading, outcome, basis)
     opening = facts.opening
     settlement = Settlement(
         opened=opening.recorded if opening is not None else call.began,
@@ -93,7 +97,7 @@ def settle(facts: Facts) -> Settled:
         basis=basis,
         first_byte=call.first_byte,
         status=call.status,
-        vendor_request_id=_vendor_request_id(call.headers, facts.admitted.adapter.vendor_request_id_headers),
+        vendor_request_id=_named(call.headers, facts.admitted.adapter.vendor_request_id_headers) or reading.request_id,
         response_id=reading.response_id,
         model_served=reading.model_served,
         region=reading.region,
@@ -107,6 +111,9 @@ def settle(facts: Facts) -> Settled:
         error=reading.error or facts.ending.lost,
         flags=reading.flags or None,
         delivered=facts.delivered or None,
+        made=_digests(facts, reading, digest) if reading.made else None,
+        vendor_cost=reading.vendor_cost,
+        provider=reading.provider,
     )
     model = reading.model_served or facts.attempt.model_sent
     cause = charging.cause(outcome, facts.ending.lost)
@@ -155,13 +162,18 @@ def weakest(settled: list[Settled]) -> str:
 
 
 def _reading(facts: Facts) -> Reading:
-    if facts.reader is not None:
-        return facts.reader.reading()
-    if facts.call.status is None:
+    adapter, call = facts.admitted.adapter, facts.call
+    if call.status is None:
         return Reading(complete=False)
-    reading = facts.admitted.adapter.read(facts.call.status, facts.call.headers, facts.body)
-    if facts.ending.lost is not None:
-        reading.complete = False
+    if facts.reader is not None:
+        reading = facts.reader.reading()
+        adapter.read_head(reading, call.headers)
+    else:
+        reading = adapter.read(call.status, call.headers, facts.body)
+        if facts.ending.lost is not None:
+            reading.complete = False
+    if adapter.region_headers and reading.region is None:
+        reading.region = _named(call.headers, adapter.region_headers)
     return reading
 
 
@@ -184,18 +196,38 @@ def _outcome(facts: Facts, reading: Reading) -> str:
 
 def _usage(facts: Facts, reading: Reading, outcome: str) -> tuple[Usage | None, str, str | None, Usage | None]:
     """Usage, basis, and of an estimate its method and bound."""
-    if reading.usage is not None and reading.basis == "provider_reported":
-        return reading.usage, "provider_reported", None, None
+    if facts.admitted.adapter.purpose != "metered":
+        return None, "computed", None, None  # that looking at an object is free is a rule
+    if outcome == "ok" and "background" in reading.flags:
+        return None, "unreported", None, None  # the vendor is still at work
+    if reading.usage is not None and reading.basis in ("provider_reported", "computed"):
+        return reading.usage, reading.basis, None, None
     status = facts.call.status
     if charging.billable(outcome, status, usage_reported=False) is False:
         # The vendor turned the request away: that it bills nothing is a rule, not a report.
         return None, "computed", None, None
     admitted = facts.admitted
     estimate = admitted.adapter.estimate(admitted.call, reading)
+    if estimate.basis == "computed":
+        return estimate.usage, "computed", None, None
     return estimate.usage, "estimated", estimate.method, estimate.bound
 
 
-def _vendor_request_id(headers: Headers, names: tuple[bytes, ...]) -> str | None:
+def _billable(facts: Facts, reading: Reading, outcome: str, basis: str) -> bool | None:
+    if facts.admitted.adapter.purpose != "metered":
+        return False
+    if outcome == "ok" and "background" in reading.flags:
+        return None
+    return basis == "provider_reported" or charging.billable(outcome, facts.call.status, usage_reported=False)
+
+
+def _digests(facts: Facts, reading: Reading, digest: Digest) -> list[tuple[str, str]]:
+    """What an answer made: kind, and keyed digest of the id."""
+    tenant = facts.admitted.facts.tenant
+    return [(kind, digest(tenant, f"{kind}\n{identity}")) for kind, identity in reading.made]
+
+
+def _named(headers: Headers, names: tuple[bytes, ...]) -> str | None:
     for name, value in headers:
         if name in names:
             return word(value[:WORD_LIMIT].decode("latin-1"))

@@ -265,6 +265,7 @@ class VendorAddress:
         self.port: Final = parts.port or (443 if parts.scheme == "https" else 80)
         self.path: Final = parts.path.rstrip("/")
         self.authority: Final = parts.netloc.rpartition("@")[2]
+        self.url: Final = f"{parts.scheme}://{self.authority}{self.path}"
         self._private: Final = vendor.allow_private
         self._tls: Final = _tls_context(vendor.ca_file) if parts.scheme == "https" else None
         self._resolved: tuple[float, list[str]] = (0.0, [])

@@ -83,7 +83,8 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
     the tags that the configuration declares open. `sources` says where a dimension came from (`header`, `baggage`,
     `key`). `traceparent` is the caller's, if it sent a valid one. `model_asked` and `policy` are absent when the
     request was refused before they were known. `repeat_of` is the request that the client made before with the same
-    body or idempotency key and that gave it no whole answer.
+    body or idempotency key and that gave it no whole answer. `about` is the request that made the vendor object which
+    this one names.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
     client_request_id: str | None = None
     idempotency_key: str | None = None
     repeat_of: str | None = None
+    about: str | None = None
 
 
 class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -135,7 +137,9 @@ class Settlement(Struct, omit_defaults=True, kw_only=True):
     number of that entry. `usage` is in disjoint classes; `basis` says how we know it, `method` and `bound` (the most
     it can be, per class) how an estimate was made; `raw` is the vendor's own usage object. `billable`: does the vendor
     bill it (absent: unknown). `delivered` is the number of answer bytes passed to the client. `charging` names the
-    rules by which `borne_by` was decided, where they are not those of the configuration the lane was begun with.
+    rules by which `borne_by` was decided, where they are not those of the configuration the lane was begun with. `made`
+    are the vendor objects that the answer created, each its kind and the keyed digest of its id; `vendor_cost` is the
+    vendor's own figure in US dollars, never charged by; `provider` did the work where the vendor is a broker.
     """
 
     opened: int
@@ -159,6 +163,9 @@ class Settlement(Struct, omit_defaults=True, kw_only=True):
     error: str | None = None
     flags: list[str] | None = None
     delivered: int | None = None
+    made: list[tuple[str, str]] | None = None
+    vendor_cost: str | None = None
+    provider: str | None = None
     next: str = "answer"
     charging: str | None = None
 

@@ -111,7 +111,7 @@ def attempt_part(attempt: Attempt, occurred: int, opened: Opened) -> Row:
         attempt.project,
         attempt.workspace,
         attempt.account,
-        attempt.model_sent,
+        attempt.model_sent or None,
         attempt.tier_asked,
         attempt.body_bytes,
         attempt.output_limit,
@@ -130,7 +130,7 @@ def outcome_part(
     unreported = not usage and settled.billable is not False and settled.outcome != "unsettled"
     return (
         settled.model_served,
-        settled.model_served or attempt.model_sent,
+        settled.model_served or attempt.model_sent or None,
         settled.region,
         settled.tier,
         settled.speed,

@@ -1,6 +1,7 @@
 """What most adapters have in common: one JSON object asked, its model in a member, a secret in a header."""
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from urllib.parse import parse_qsl, quote, urlencode
 
 from tollbook.providers.answer import read_error
@@ -74,7 +75,7 @@ class JsonAdapter(ABC):
                 continue
             name, _, rest = path.partition(".")
             raw = call.members.values.get(name)
-            if raw is not None:
+            if raw is not None and _may_name(raw, rest):
                 found += [VendorObject(kind, text) for text in _texts(read_value(raw), rest)]
         return found
 
@@ -165,6 +166,20 @@ class Passing:
 
     def reading(self) -> Reading:
         return Reading()
+
+
+def _may_name(raw: bytes, path: str) -> bool:
+    """Whether a raw value can hold what a dotted path names: most do not, and need not be decoded for it."""
+    for needle in _needles(path):
+        if needle not in raw:
+            return b"\\u" in raw  # a name can be written with escapes
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _needles(path: str) -> tuple[bytes, ...]:
+    """The names of a dotted path as they stand in JSON, the last and rarest first."""
+    return tuple(b'"%b"' % name.encode() for name in reversed(path.split(".")) if name not in ("", "*"))
 
 
 def _texts(value: object, path: str) -> list[str]:

@@ -160,9 +160,9 @@ class Route(NamedTuple):
 class Call(Struct, frozen=True):
     """A client's request as its adapter sees it.
 
-    `names` are the parts of the path that the route names, decoded; `query` is as it came;
-    `members` is what `Adapter.scan` found in `body`. `asks_usage` is False for a vendor that refuses to be asked for
-    the usage of a stream, because it tells it unasked (Mistral answers 422).
+    `names` are the parts of the path that the route names, decoded; `query` is as it came; `members` is what
+    `Adapter.scan` found in `body`. `asks_usage` is False for a vendor that refuses to be asked for the usage of a
+    stream, because it tells it unasked (Mistral answers 422).
     """
 
     route: Route
