@@ -2,13 +2,16 @@
 
 import json
 import re
+from typing import get_args
 
 import anthropic
 import httpx2
+import msgspec
 import openai
 import pytest
 from recorded_wire import ANTHROPIC, OPENAI
 
+from tollbook.core.settings import Vendor
 from tollbook.core.vocabulary import ENDPOINTS
 from tollbook.providers.answer import read_error
 from tollbook.providers.contract import CONVENTIONS, KINDS, Adapter
@@ -26,6 +29,12 @@ def test_every_endpoint_has_its_adapter() -> None:
     assert len(ADAPTERS) == len(ENDPOINTS) == len(BY_ENDPOINT)
     assert BY_FORMAT["openai"][0].endpoint == "openai.chat"
     assert BY_FORMAT["anthropic"][0].endpoint == "anthropic.messages"
+
+
+def test_a_vendor_can_be_configured_for_every_format() -> None:
+    """The settings allow just the formats that there are adapters for."""
+    format_field = next(field for field in msgspec.structs.fields(Vendor) if field.name == "format")
+    assert set(get_args(get_args(format_field.type)[0])) == set(BY_FORMAT)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.endpoint)

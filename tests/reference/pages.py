@@ -17,6 +17,8 @@ from tollbook.gateway.refusal import REFUSALS
 from tollbook.journal import entry
 from tollbook.journal.finding import FINDINGS
 from tollbook.ledger.schema import TABLES
+from tollbook.providers.contract import CONVENTIONS
+from tollbook.providers.registry import BY_FORMAT
 
 REFERENCE: Final = pathlib.Path(__file__).parent.parent.parent / "docs" / "reference"
 _NOTE: Final = "<!-- Made from the code by `make reference`; do not edit. -->\n"
@@ -212,6 +214,44 @@ def tables_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+_FORMATS: Final = {
+    "openai": "OpenAI and vendors that are compatible with it",
+    "anthropic": "Anthropic",
+    "azure": "Azure OpenAI",
+    "gemini": "Gemini API",
+    "vertex": "Vertex AI",
+    "bedrock": "Amazon Bedrock",
+    "cohere": "Cohere",
+}
+
+
+def formats_page() -> str:
+    """Every operation of every wire format: what its adapter says of itself."""
+    lines = ["# Wire formats", "", _NOTE]
+    lines += ["What clients can call, how the vendor counts, and what of an answer's cost is not seen.", ""]
+    lines += ["A tenant's key arrives as `Authorization: Bearer`, `x-api-key`, `api-key`, `x-goog-api-key` or `?key=`,"]
+    lines += ["whatever the format; the vendor gets its own key only.", ""]
+    lines += ["| convention | meaning |", "|---|---|"]
+    lines += [f"| {word} | {_cell(meaning)} |" for word, meaning in CONVENTIONS.items()]
+    for name, adapters in BY_FORMAT.items():
+        lines += ["", f"## {_FORMATS[name]} (`format: {name}`)", ""]
+        lines += ["| operation | routes | purpose | convention | vendor's request id | region | vendor objects named |"]
+        lines += ["|---|---|---|---|---|---|---|"]
+        for one in adapters:
+            routes = ", ".join(f"`{route.method} {route.path}`" for route in one.routes)
+            ids = ", ".join(f"`{header.decode()}`" for header in one.vendor_request_id_headers)
+            regions = ", ".join(f"`{header.decode()}`" for header in one.region_headers)
+            kinds = ", ".join(sorted(set(one.object_fields.values())))
+            lines.append(
+                f"| `{one.endpoint}` | {routes} | {one.purpose} | {one.convention} | {ids} | {regions} | {kinds} |"
+            )
+        missing = [(one.endpoint, text) for one in adapters for text in one.not_captured]
+        if missing:
+            lines += ["", "Not captured:", ""]
+            lines += [f"- `{endpoint}`: {_text(text)}" for endpoint, text in missing]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
@@ -219,6 +259,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "vocabulary.md": vocabulary_page,
     "exit-codes.md": exit_codes_page,
     "tables.md": tables_page,
+    "formats.md": formats_page,
 }
 
 

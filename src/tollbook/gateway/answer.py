@@ -29,11 +29,13 @@ _WITHHELD: Final = HOP_BY_HOP | {
 """Not passed to clients: framing that is ours, and names of the operator's own accounts at the vendor."""
 
 
-def is_stream(headers: Headers, types: tuple[bytes, ...]) -> bool:
-    """Whether an answer is of one of some media types."""
+def is_stream(headers: Headers, types: tuple[bytes, ...], asked: bool) -> bool:
+    """Whether an answer is of one of some media types of streams. JSON is one where a stream was asked for only: an
+    error, and the answer of a vendor that does not stream, are JSON too."""
     for name, value in headers:
         if name == b"content-type":
-            return value.lower().startswith(types)
+            told = value.lower()
+            return told.startswith(types) and (asked or not told.startswith(b"application/json"))
     return False
 
 

@@ -100,7 +100,7 @@ class Leg:
 
     def answering(self, call: UpstreamCall) -> None:
         assert call.status is not None
-        if call.status < 300 and answer.is_stream(call.headers, self.adapter.stream_types):
+        if call.status < 300 and answer.is_stream(call.headers, self.adapter.stream_types, self.prepared.streams):
             self.reader = self.adapter.stream(self.prepared)
         self._owner.answering(self)
 
