@@ -609,6 +609,20 @@ async def test_an_opening_that_cannot_be_made_durable_is_not_forwarded(road: Sma
     assert attempts_received(vendor, entry.request.id) == []
 
 
+async def test_a_disk_that_hangs_keeps_nobody_waiting(vendor: Simulator, tmp_path: Any) -> None:
+    """With `before_forward` a disk that never answers is 503 after the limit of connecting; if it comes back later,
+    nothing is sent for a client that was answered."""
+    async with SmallRoad(tmp_path, vendor.url, edits={"connect: 5s": "connect: 200ms"}) as road:
+        waiting: list[Any] = []
+        object.__setattr__(road.parts, "durable", lambda sequence, then: waiting.append(then))
+        reply = await road.ask()
+        waiting[0](None)
+        entry = await road.last()
+    assert (reply.status, reply.code) == (503, "journal_unavailable")
+    assert settlement_of(entry).outcome == "not_sent"
+    assert attempts_received(vendor, entry.request.id) == []
+
+
 async def test_an_answer_in_flight_is_not_lost_with_its_lane(road: SmallRoad, vendor: Simulator) -> None:
     """A lane that dies under an answer costs the client nothing, and its opening stays to be found (L10)."""
     async with road:

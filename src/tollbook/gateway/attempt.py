@@ -95,6 +95,11 @@ class UpstreamCall:
         """Whether any byte may have reached the vendor."""
         return self._stage is not _CONNECTING
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._stage is _OVER
+
     # --- Listener
 
     def connected(self, connection: VendorConnection) -> None:

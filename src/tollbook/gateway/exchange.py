@@ -126,13 +126,18 @@ class Exchange:
         call = leg.call = UpstreamCall(leg, data, self._timeouts, parts.clock)
         parts.calls.add(call)
         if leg.opening is not None and parts.durable is not None:
-            parts.durable(leg.opening.sequence, lambda fault: self._send(leg, pool, fault))
+            # A disk that hangs says nothing: who waits for it is not left waiting with it.
+            waiting = parts.later(self._timeouts.connect, lambda: call.cut(JournalUnavailable.code))
+            parts.durable(leg.opening.sequence, lambda fault: self._send(leg, pool, waiting, fault))
         else:
             call.start(pool)
 
-    def _send(self, leg: Leg, pool: Pool, fault: Exception | None) -> None:
+    def _send(self, leg: Leg, pool: Pool, waiting: asyncio.TimerHandle, fault: Exception | None) -> None:
         """Go on once the opening is on disk (`before_forward`)."""
         call = leg.call
+        waiting.cancel()
+        if call.over:
+            return
         if fault is not None:
             call.cut(JournalUnavailable.code)
         elif self._gone or leg.lost:
