@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from tollbook.assembly.reloading import Reloaded
 from tollbook.core.settings import Settings
 
 LIMIT: Final = 64 * 1024 * 1024
@@ -34,18 +35,25 @@ class BootCaller(Struct, frozen=True):
     workloads: tuple[str, ...]
 
 
-class WorkerBoot(Struct, frozen=True, kw_only=True):
-    """Everything a worker needs. `prices` is the file of the price book in force; `secrets` are [vendor, key name,
-    secret]; `callers` by keyed hash under `pepper`."""
+class Policy(Struct, frozen=True, kw_only=True):
+    """What a worker goes by and can be given anew while it runs, `number` counting how often. `secrets` are [vendor,
+    key name, secret]; `callers` by keyed hash under the worker's `pepper`."""
 
+    number: int
     settings: Settings
+    secrets: list[tuple[str, str, str]]
+    callers: dict[str, BootCaller]
+
+
+class WorkerBoot(Struct, frozen=True, kw_only=True):
+    """Everything a worker needs. `prices` is the file of the price book in force."""
+
+    policy: Policy
     root: str
     book: str
     release: str
     prices: str
     pepper: bytes
-    secrets: list[tuple[str, str, str]]
-    callers: dict[str, BootCaller]
     lanes: LaneNames
     heads: str | None = None
 
@@ -59,18 +67,33 @@ class BookBoot(Struct, frozen=True, kw_only=True):
 
 
 class FromWorker(Struct, frozen=True, omit_defaults=True):
-    """A worker's word: it listens; it needs new lanes because `dead` ones failed; it could not use `unused` ones."""
+    """A worker's word: it listens; it needs new lanes because `dead` ones failed; it could not use `unused` ones; it
+    goes by the policy of that number."""
 
     ready: bool = False
+    policy: int | None = None
     needs_lanes: bool = False
     dead: list[str] = []
     unused: list[str] = []
 
 
 class ToWorker(Struct, frozen=True, omit_defaults=True):
-    """The supervisor's answer: new lanes, or none yet."""
+    """The supervisor's word: a new policy; else an answer: new lanes, or none yet."""
 
     lanes: LaneNames | None = None
+    policy: Policy | None = None
+
+
+class FromDesk(Struct, frozen=True, omit_defaults=True):
+    """The operator's wish, through the desk: read the configuration anew."""
+
+    reload: bool = False
+
+
+class ToDesk(Struct, frozen=True, omit_defaults=True):
+    """What came of it."""
+
+    reloaded: Reloaded
 
 
 def encode(message: Struct) -> bytes:

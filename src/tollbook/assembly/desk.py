@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tollbook.assembly.boot import BookBoot, Channel, receive
+from tollbook.assembly.operator import RELOAD, Operator
 from tollbook.core.clock import SECOND, now
 from tollbook.core.faults import Fault, NotFound
 from tollbook.core.identity import instant_of, is_request_id
@@ -57,11 +58,14 @@ class Desk:
                 return JSONResponse(found)
 
 
-def application(root: Path) -> Starlette:
+def application(root: Path, operator: Operator) -> Starlette:
     """The desk as an ASGI application."""
     desk = Desk(root)
     return Starlette(
-        routes=[Route("/tollbook/v1/requests/{id}", desk.request, methods=["GET"])],
+        routes=[
+            Route("/tollbook/v1/requests/{id}", desk.request, methods=["GET"]),
+            Route(RELOAD, operator.reload, methods=["POST"]),
+        ],
         exception_handlers={404: _unknown_route, duckdb.Error: _behind, Fault: _behind},
     )
 
@@ -95,12 +99,15 @@ async def _serve(boot: BookBoot, control: socket.socket) -> None:
     finally:
         os.umask(umask)
     ours = path.stat().st_ino
-    config = uvicorn.Config(application(Path(boot.root)), log_level="warning", access_log=False, lifespan="off")
+    operator = Operator()
+    config = uvicorn.Config(
+        application(Path(boot.root), operator), log_level="warning", access_log=False, lifespan="off"
+    )
     server = uvicorn.Server(config)
     channel = await Channel.over(control)
 
     async def leave_with_supervisor() -> None:
-        await channel.receive(BookBoot)
+        await operator.listen(channel)
         server.should_exit = True
 
     watching = asyncio.create_task(leave_with_supervisor())

@@ -36,10 +36,12 @@ def begin(book: str, lane: str, role: str, release: str, configuration: str, hea
 
 class WorkerLanes:
     """A worker's lane and its spare, each with a thread that syncs it. Lanes that failed stay locked until the worker
-    ends, because what was opened in them may still be settled by it elsewhere."""
+    ends, because what was opened in them may still be settled by it elsewhere. `configuration` is the digest of the one
+    in force, which new lanes are bound to."""
 
     def __init__(self, boot: WorkerBoot) -> None:
         self._boot: Final = boot
+        self.configuration = boot.policy.settings.digest
         self._kept: Final[list[tuple[Lane, GroupSync]]] = []
         self.main, self._sync, self.spare = self._open(boot.lanes)
 
@@ -73,7 +75,7 @@ class WorkerLanes:
             _end(lane, sync, reason)
 
     def _open(self, names: LaneNames) -> tuple[Lane, GroupSync, Lane]:
-        journal = self._boot.settings.journal
+        journal = self._boot.policy.settings.journal
         # The spare first: when it has its ballast, the disk has room for what is in flight.
         spare = self._create(names.spare, "spare", journal.ballast)
         try:
@@ -86,8 +88,8 @@ class WorkerLanes:
         return main, self._kept[-1][1], spare
 
     def _create(self, name: str, role: str, ballast: int) -> Lane:
-        boot, journal = self._boot, self._boot.settings.journal
-        first = begin(boot.book, name, role, boot.release, boot.settings.digest, boot.heads)
+        boot, journal = self._boot, self._boot.policy.settings.journal
+        first = begin(boot.book, name, role, boot.release, self.configuration, boot.heads)
         return Lane.create(
             Path(boot.root) / "lanes" / name,
             first,

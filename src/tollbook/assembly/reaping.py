@@ -36,12 +36,16 @@ class Registrar:
     def __init__(self, book: Book, release: str, configuration: str, ballast: int, borne_by: str = "platform") -> None:
         self._book: Final = book
         self._release: Final = release
-        self._configuration: Final = configuration
+        self._configuration = configuration
         self._ballast: Final = ballast
-        self._borne_by: Final = borne_by
+        self._borne_by = borne_by
         self._closed: set[str] = set()
         self._mine: set[str] = set()
         self._lane = self._new_lane()
+
+    def go_by(self, configuration: str, borne_by: str) -> None:
+        """Bind new lanes to another configuration, whose rules say who bears what died."""
+        self._configuration, self._borne_by = configuration, borne_by
 
     @property
     def lane(self) -> str:

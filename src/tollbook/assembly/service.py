@@ -9,6 +9,7 @@ from tollbook import __version__
 from tollbook.assembly.acts import NotServed, ask, local_actor
 from tollbook.assembly.erasure import Erasure, erase
 from tollbook.assembly.prices import activate
+from tollbook.assembly.reloading import Source
 from tollbook.assembly.supervisor import Supervisor
 from tollbook.core.settings import Secrets, Settings
 from tollbook.journal.book import Book
@@ -38,9 +39,13 @@ def serve(
     settings: Settings,
     secrets: Secrets,
     listening: Callable[[str], None] = lambda address: None,
+    source: Source | None = None,
 ) -> None:
-    """Run the gateway and the book until SIGTERM. Raises BadInput, BookLocked when it cannot begin."""
-    supervisor = Supervisor(settings, secrets, __version__, listening)
+    """Run the gateway and the book until SIGTERM; `source` is asked for another configuration at SIGHUP.
+
+    Raises BadInput, BookLocked when it cannot begin.
+    """
+    supervisor = Supervisor(settings, secrets, __version__, listening, source)
     asyncio.run(supervisor.run())
 
 

@@ -16,14 +16,26 @@ from typing import Final
 
 from msgspec import Struct
 
-from tollbook.assembly.boot import BookBoot, BootCaller, FromWorker, LaneNames, ToWorker, WorkerBoot, key_hash
+from tollbook.assembly.boot import (
+    BookBoot,
+    BootCaller,
+    FromDesk,
+    FromWorker,
+    LaneNames,
+    Policy,
+    ToDesk,
+    ToWorker,
+    WorkerBoot,
+    key_hash,
+)
 from tollbook.assembly.child import TRY_LATER_SECONDS, Backoff, Running, say, start, terminate
 from tollbook.assembly.prices import active_prices
 from tollbook.assembly.reaping import Registrar, known_heads
+from tollbook.assembly.reloading import Reloaded, Source, check_change
 from tollbook.core.charging import UNSETTLED
 from tollbook.core.clock import now
 from tollbook.core.digest import canonical_json
-from tollbook.core.faults import BadInput, JournalUnavailable
+from tollbook.core.faults import BadInput, Fault, JournalUnavailable
 from tollbook.core.settings import Secrets, Settings, recorded_form
 from tollbook.journal.book import Book, BookLock
 from tollbook.journal.entry import ConfigurationLoaded
@@ -33,6 +45,7 @@ from tollbook.journal.personal import ensure_keys
 HEARTBEAT_SECONDS: Final = 4.0
 BIND_SECONDS: Final = 15.0
 CHILD_GRACE_SECONDS: Final = 30.0
+IN_FORCE_SECONDS: Final = 5.0
 
 
 class Supervisor:
@@ -44,9 +57,17 @@ class Supervisor:
         vault: Secrets,
         release: str,
         listening: Callable[[str], None] = lambda address: None,
+        source: Source | None = None,
     ) -> None:
-        self._settings: Final = settings
-        self._secrets: Final = vault
+        self._settings = settings
+        self._secrets = vault
+        self._source: Final = source
+        self._number = 0
+        self._using: Final[dict[str, int]] = {}
+        self._heard = asyncio.Event()
+        self._reloading: Final = asyncio.Lock()
+        self._asked: Final[set[asyncio.Task[Reloaded]]] = set()
+        self._registrar: Registrar
         self._release: Final = release
         self._listening: Final = listening
         self._book: Final = Book.open(Path(settings.book))
@@ -61,6 +82,7 @@ class Supervisor:
         with BookLock(self._book.root / "run" / "supervisor.lock"):
             for name in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(name, self._stopping.set)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
             listener = await _bind(self._settings.gateway.listen)
             self._address = _address(listener)
             try:
@@ -74,14 +96,14 @@ class Supervisor:
         ensure_keys(root, list(settings.tenants), [year, year + 1])
         borne_by = settings.charging_rules.bearers()[UNSETTLED]
         registrar = Registrar(self._book, self._release, settings.digest, settings.journal.ballast, borne_by)
-        self._record_configuration(registrar)
-        told = BookBoot(settings=settings, root=str(root), release=self._release)
+        self._registrar = registrar
+        self._record_configuration(settings)
         workers = [
             self._keep(f"worker {n}", self._worker(registrar, listener)) for n in range(settings.gateway.workers)
         ]
         book = [
-            self._keep("scribe", self._plain("tollbook.assembly.scribe", told)),
-            self._keep("desk", self._plain("tollbook.assembly.desk", told)),
+            self._keep("scribe", self._plain("tollbook.assembly.scribe")),
+            self._keep("desk", self._plain("tollbook.assembly.desk")),
         ]
         beating = asyncio.create_task(self._beat(registrar))
         reaping = asyncio.create_task(self._reap(registrar))
@@ -133,10 +155,14 @@ class Supervisor:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause)
 
-    def _plain(self, module: str, told: BookBoot) -> Callable[[str], Awaitable[Running | None]]:
+    def _plain(self, module: str) -> Callable[[str], Awaitable[Running | None]]:
         async def once(name: str) -> Running:
+            told = BookBoot(settings=self._settings, root=str(self._book.root), release=self._release)
             running = await self._start(name, module, told)
+            hear = asyncio.create_task(self._hear_desk(running))
+            hear.add_done_callback(self._done)
             await running.process.wait()
+            hear.cancel()
             running.channel.close()
             return running
 
@@ -149,12 +175,18 @@ class Supervisor:
             except JournalUnavailable as fault:
                 say(str(fault))
                 return None
-            running = await self._start(name, "tollbook.assembly.worker", self._boot(lanes), listener.fileno())
+            boot = self._boot(lanes)
+            self._using[name] = boot.policy.number
+            running = await self._start(name, "tollbook.assembly.worker", boot, listener.fileno())
+            if boot.policy.number != self._number:
+                running.channel.send(ToWorker(policy=self._policy()))  # changed while it was being started
             names = [lanes.main, lanes.spare]
-            hear = asyncio.create_task(self._hear(running, registrar, names))
+            hear = asyncio.create_task(self._hear(name, running, registrar, names))
             hear.add_done_callback(self._done)
             code = await running.process.wait()
             hear.cancel()
+            self._using.pop(name, None)
+            self._heard.set()
             running.channel.close()
             await registrar.reap(names, "ended" if code == 0 else "died")
             return running
@@ -167,11 +199,20 @@ class Supervisor:
             terminate(running)
         return running
 
-    async def _hear(self, running: Running, registrar: Registrar, names: list[str]) -> None:
+    async def _hear_desk(self, running: Running) -> None:
+        """Do what the operator asks through the desk; the scribe says nothing."""
+        while (word := await running.channel.receive(FromDesk)) is not None:
+            if word.reload:
+                running.channel.send(ToDesk(await self.reload()))
+
+    async def _hear(self, name: str, running: Running, registrar: Registrar, names: list[str]) -> None:
         """Answer a worker that needs new lanes."""
         while (word := await running.channel.receive(FromWorker)) is not None:
             if word.ready:
                 self._listening(self._address)
+            if word.policy is not None:
+                self._using[name] = word.policy
+                self._heard.set()
             if word.needs_lanes:  # first: traffic waits for them
                 running.channel.send(ToWorker(lanes=self._more_lanes(registrar, names)))
             await registrar.close_lanes([*word.dead, *word.unused], "failed")
@@ -185,21 +226,21 @@ class Supervisor:
         return lanes
 
     def _boot(self, lanes: LaneNames) -> WorkerBoot:
-        settings = self._settings
         return WorkerBoot(
-            settings=settings,
+            policy=self._policy(),
             root=str(self._book.root),
             book=self._book.id,
             release=self._release,
             prices=str(ObjectStore(self._book.root).path(active_prices(self._book, now()))),
             pepper=self._pepper,
-            secrets=[
-                (vendor, key, secret) for vendor, keys in self._secrets.vendors.items() for key, secret in keys.items()
-            ],
-            callers=self._callers(),
             lanes=lanes,
             heads=known_heads(self._book),
         )
+
+    def _policy(self) -> Policy:
+        vault = self._secrets.vendors
+        secrets = [(vendor, key, secret) for vendor, keys in vault.items() for key, secret in keys.items()]
+        return Policy(number=self._number, settings=self._settings, secrets=secrets, callers=self._callers())
 
     def _callers(self) -> dict[str, BootCaller]:
         callers: dict[str, BootCaller] = {}
@@ -209,9 +250,60 @@ class Supervisor:
                 callers[hashed] = BootCaller(tenant.name, key.name, key.workloads or tenant.workloads)
         return callers
 
-    def _record_configuration(self, registrar: Registrar) -> None:
-        named = ObjectStore(self._book.root).put(canonical_json(recorded_form(self._settings)))
-        registrar.record("configuration.loaded", ConfigurationLoaded(digest=self._settings.digest, object=named))
+    def _record_configuration(self, settings: Settings) -> None:
+        named = ObjectStore(self._book.root).put(canonical_json(recorded_form(settings)))
+        self._registrar.record("configuration.loaded", ConfigurationLoaded(digest=settings.digest, object=named))
+
+    # --- another configuration
+
+    def _hang_up(self) -> None:
+        """SIGHUP: read the configuration anew, and say what came of it."""
+        task = asyncio.get_running_loop().create_task(self.reload())
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def reload(self) -> Reloaded:
+        """Put the configuration as it now stands in the place of the one in force: on record first, then in the
+        workers. What cannot be had or may not be changed leaves everything as it was."""
+        async with self._reloading:
+            try:
+                done = await self._replace()
+            except (Fault, OSError) as fault:
+                code = fault.code if isinstance(fault, Fault) else "bad_configuration"
+                say(f"the configuration is not changed: {fault}")
+                return Reloaded(digest=self._settings.digest, fault=code, message=str(fault))
+            say(f"configuration {done.digest[:12]} is {'in force' if done.changed else 'in force already'}")
+            return done
+
+    async def _replace(self) -> Reloaded:
+        if self._source is None:
+            raise BadInput("this gateway was started without a configuration file")
+        settings, vault = await asyncio.to_thread(self._source)
+        check_change(self._settings, settings)
+        former = self._settings
+        if (settings, vault) == (former, self._secrets):
+            return Reloaded(digest=settings.digest, workers=len(self._using))
+        year = datetime.now(UTC).year
+        ensure_keys(self._book.root, list(settings.tenants), [year, year + 1])
+        self._record_configuration(settings)
+        self._registrar.go_by(settings.digest, settings.charging_rules.bearers()[UNSETTLED])
+        self._settings, self._secrets, self._number = settings, vault, self._number + 1
+        for name in self._using:
+            if name in self._children:
+                self._children[name].channel.send(ToWorker(policy=self._policy()))
+        if (settings.charging_rules, settings.vendors) != (former.charging_rules, former.vendors):
+            terminate(self._children["scribe"])  # it ages attempts by both, and is started again with the new ones
+        waiting = await self._in_force()
+        return Reloaded(digest=settings.digest, changed=True, workers=len(self._using), waiting=waiting)
+
+    async def _in_force(self) -> int:
+        """Wait until every worker goes by the policy; how many have not said so in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IN_FORCE_SECONDS):
+                while any(number < self._number for number in self._using.values()):
+                    self._heard.clear()
+                    await self._heard.wait()
+        return sum(number < self._number for number in self._using.values())
 
     async def _beat(self, registrar: Registrar) -> None:
         """Keep the supervisor's lane alive."""

@@ -16,6 +16,7 @@ from tollbook.assembly.boot import (
     BootCaller,
     Channel,
     FromWorker,
+    Policy,
     ToWorker,
     WorkerBoot,
     key_hash,
@@ -30,6 +31,7 @@ from tollbook.core.faults import JournalUnavailable
 from tollbook.gateway.admission import Admission, Caller
 from tollbook.gateway.claims import Claims
 from tollbook.gateway.connection import ClientConnection
+from tollbook.gateway.entrance import Entrance
 from tollbook.gateway.idempotency import Idempotency
 from tollbook.gateway.objects import Objects, ObjectTable
 from tollbook.gateway.parts import Parts
@@ -60,25 +62,40 @@ class Worker:
         self._lanes: Final = WorkerLanes(boot)
         self._channel: Channel
         self._asked_for_lanes = False
-        settings = boot.settings
-        recorder = Recorder(self._lanes.main, self._lanes.spare, now, self._lane_failed)
-        book = PriceBook.load(Path(boot.prices).read_bytes())
-        secrets = {(vendor, key): secret for vendor, key, secret in boot.secrets}
-        durable = self._lanes.durable if settings.journal.sync == "before_forward" else None
+        self._recorder: Final = Recorder(self._lanes.main, self._lanes.spare, now, self._lane_failed)
+        self._rater: Final = Rater(PriceBook.load(Path(boot.prices).read_bytes()))
         state = root / "state.sqlite"
         self._objects: Final = Objects(ObjectTable(state))
-        self._parts: Final = Parts(
-            settings, secrets, recorder, Rater(book), now, durable, self._objects, self._secret_digest
-        )
-        admission = Admission(_callers(boot), partial(key_hash, boot.pepper), self._personal.digest)
         self._idempotency: Final = Idempotency(
             Claims(state),
             self._secret_digest,
             boot.lanes.main,
             lambda lane: is_live(root / "lanes" / lane),
         )
-        desk = Pool(SocketAddress(str(root / "run" / "desk.sock")))
-        self._road: Final = Road(self._parts, admission, list(ADAPTERS), desk, self._idempotency)
+        self._desk: Final = Pool(SocketAddress(str(root / "run" / "desk.sock")))
+        self._parts = self._parts_of(boot.policy, None)
+        self._entrance: Final = Entrance(self._road_of(boot.policy))
+
+    def _parts_of(self, policy: Policy, former: Parts | None) -> Parts:
+        settings = policy.settings
+        secrets = {(vendor, key): secret for vendor, key, secret in policy.secrets}
+        durable = self._lanes.durable if settings.journal.sync == "before_forward" else None
+        return Parts(
+            settings, secrets, self._recorder, self._rater, now, durable, self._objects, self._secret_digest, former
+        )
+
+    def _road_of(self, policy: Policy) -> Road:
+        admission = Admission(_callers(policy), partial(key_hash, self._boot.pepper), self._personal.digest)
+        return Road(self._parts, admission, list(ADAPTERS), self._desk, self._idempotency)
+
+    def _change(self, policy: Policy) -> None:
+        """Go by another policy from the next request on; requests under way end by the one they began with."""
+        former = self._parts
+        self._parts = self._parts_of(policy, former)
+        self._entrance.road = self._road_of(policy)
+        former.retire(self._parts)
+        self._lanes.configuration = policy.settings.digest
+        self._channel.send(FromWorker(policy=policy.number))
 
     def _secret_digest(self, tenant: str, text: str) -> str:
         """A keyed digest of a text that is remembered nowhere."""
@@ -88,7 +105,7 @@ class Worker:
         """Serve until told to stop, then drain and end the lanes."""
         loop = asyncio.get_running_loop()
         self._channel = await Channel.over(control)
-        server = await loop.create_server(lambda: ClientConnection(self._road), sock=self._listener, backlog=1024)
+        server = await loop.create_server(lambda: ClientConnection(self._entrance), sock=self._listener, backlog=1024)
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stopping.set)
         tasks = [loop.create_task(work) for work in (self._listen(), self._tick(), self._beat())]
@@ -110,7 +127,7 @@ class Worker:
         """Let requests end by themselves within the grace; what is left is cut and settled as such."""
         parts = self._parts
         parts.stopping = True
-        for connection in list(self._road.connections):
+        for connection in list(self._entrance.connections):
             connection.draining = True
             if connection.idle:
                 connection.close()
@@ -119,7 +136,7 @@ class Worker:
             await asyncio.sleep(TICK_SECONDS / 4)
         for call in list(parts.calls):
             call.cut("stopped")
-        for connection in list(self._road.connections):
+        for connection in list(self._entrance.connections):
             connection.close()
         await asyncio.sleep(0)
 
@@ -143,9 +160,9 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            self._parts.recorder.heartbeat()
+            self._recorder.heartbeat()
             expired = asyncio.get_running_loop().time() - IDLE_CLIENT_SECONDS
-            for connection in list(self._road.connections):
+            for connection in list(self._entrance.connections):
                 if connection.idle and connection.since < expired:
                     connection.expire()
 
@@ -160,7 +177,9 @@ class Worker:
 
     async def _listen(self) -> None:
         while (message := await self._channel.receive(ToWorker)) is not None:
-            if message.lanes is None or not self._take(message):
+            if message.policy is not None:
+                self._change(message.policy)
+            elif message.lanes is None or not self._take(message):
                 await asyncio.sleep(LANES_RETRY_SECONDS)
                 self._channel.send(FromWorker(needs_lanes=True, dead=self._lanes.dead()))
         self._stopping.set()
@@ -169,7 +188,7 @@ class Worker:
         assert message.lanes is not None
         try:
             self._lanes.replace(message.lanes)
-            self._parts.recorder.use(self._lanes.main, self._lanes.spare)
+            self._recorder.use(self._lanes.main, self._lanes.spare)
         except JournalUnavailable as fault:
             say(str(fault))
             self._channel.send(FromWorker(unused=self._lanes.unused(message.lanes)))
@@ -179,11 +198,11 @@ class Worker:
         return True
 
 
-def _callers(boot: WorkerBoot) -> dict[str, Caller]:
+def _callers(policy: Policy) -> dict[str, Caller]:
     def caller(told: BootCaller) -> Caller:
-        return Caller(boot.settings.tenants[told.tenant], told.key, told.workloads)
+        return Caller(policy.settings.tenants[told.tenant], told.key, told.workloads)
 
-    return {hashed: caller(told) for hashed, told in boot.callers.items()}
+    return {hashed: caller(told) for hashed, told in policy.callers.items()}
 
 
 def main() -> None:

@@ -5,18 +5,25 @@ from pathlib import Path
 
 from tollbook.cli import screen
 from tollbook.cli.options import ConfigOption
-from tollbook.core.settings import Settings
+from tollbook.core.settings import Secrets, Settings
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Serve until SIGTERM or ^C; then let requests in flight end, close every lane, and leave."""
+    """Serve until SIGTERM or ^C; then let requests in flight end, close every lane, and leave.
+
+    SIGHUP reads the configuration anew; a wrong one is refused, and everything stays as it is.
+    """
     from tollbook import config as configuration
     from tollbook.assembly import service
 
     path = configuration.find_path(config)
-    settings = configuration.load(path)
-    secrets = configuration.resolve(settings, path.parent)
-    service.serve(settings, secrets, partial(_say_where, settings, path))
+
+    def read() -> tuple[Settings, Secrets]:
+        settings = configuration.load(path)
+        return settings, configuration.resolve(settings, path.parent)
+
+    settings, secrets = read()
+    service.serve(settings, secrets, partial(_say_where, settings, path), read)
 
 
 def _say_where(settings: Settings, path: Path, address: str) -> None:

@@ -4,6 +4,7 @@ The settings themselves, with defaults and help, are in `tollbook.core.settings`
 """
 
 import os
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -75,6 +76,13 @@ PARTIES: Final = {"gemini": "google", "vertex": "google", "bedrock": "aws"}
 
 
 def _completed_vendor(vendor: Vendor, base: Path) -> Vendor:
+    """Raises BadConfiguration when its certificates cannot be read: a running gateway must not meet them first."""
+    if vendor.ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=str(base / vendor.ca_file))
+        except (OSError, ValueError) as fault:
+            place = f"vendors.{vendor.name}.ca_file"
+            raise BadConfiguration(f"{place}: {base / vendor.ca_file}: no certificates in PEM form ({fault})") from None
     return replace(
         vendor,
         billing=vendor.billing or PARTIES.get(vendor.format, vendor.format),

@@ -30,8 +30,24 @@ Durable = Callable[[int, Callable[[Exception | None], None]], None]
 """Calls back, on the loop, once everything up to a sequence is on disk."""
 
 
+class _Traffic:
+    """What goes on in a worker and what it has learned, whatever the configuration."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.health: Final = Health()
+        self.repeats: Final = Repeats(clock)  # which looks the clock up anew: a test may move it
+        self.calls: Final[set[UpstreamCall]] = set()
+        self.running: Final[set[Exchange]] = set()
+        self.held: Final[Counter[str]] = Counter()
+        self.stopping = False
+
+
 class Parts:
-    """Handed to every exchange. `secrets` maps (vendor, key name) to the vendor's secret, in memory only."""
+    """Handed to every exchange. `secrets` maps (vendor, key name) to the vendor's secret, in memory only.
+
+    When the configuration is changed, new parts take the place of the `former` ones for what comes next: what goes on
+    and what was learned is common to both, and so are the connections to vendors whose address has not changed.
+    """
 
     def __init__(
         self,
@@ -43,6 +59,7 @@ class Parts:
         durable: Durable | None,
         objects: Objects,
         digest: Digest,
+        former: "Parts | None" = None,
     ) -> None:
         self.settings: Final = settings
         self.secrets: Final = secrets
@@ -53,31 +70,46 @@ class Parts:
         self.bearers: Final = settings.charging_rules.bearers()
         self.objects: Final = objects
         self.digest: Final = digest
-        self.health: Final = Health()
-        self.repeats: Final = Repeats(lambda: self.clock())  # looked up anew: a test may move the clock
-        self.pools: Final = {name: _pool(VendorAddress(vendor)) for name, vendor in settings.vendors.items()}
-        self.calls: Final[set[UpstreamCall]] = set()
-        self.running: Final[set[Exchange]] = set()
-        self.held: Final[Counter[str]] = Counter()
-        self.stopping = False
+        self._traffic: Final[_Traffic] = former._traffic if former is not None else _Traffic(lambda: self.clock())
+        self.health: Final = self._traffic.health
+        self.repeats: Final = self._traffic.repeats
+        self.calls: Final = self._traffic.calls
+        self.running: Final = self._traffic.running
+        self.pools: Final = {name: _pool(vendor, former) for name, vendor in settings.vendors.items()}
         self._fixed: Final[dict[tuple[str, str, str], bytes]] = {}
         self._serving: Final[dict[tuple[str, str], tuple[VendorKey, ...]]] = {}
         self._candidates: Final[dict[tuple[str, str], Candidates]] = {}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker is about to end."""
+        return self._traffic.stopping
+
+    @stopping.setter
+    def stopping(self, stopping: bool) -> None:
+        self._traffic.stopping = stopping
+
+    def retire(self, successor: "Parts") -> None:
+        """Keep no connection that the successor has not taken over."""
+        kept = [pool for pool, _ in successor.pools.values()]
+        for pool, _ in self.pools.values():
+            if pool not in kept:
+                pool.retire()
 
     def enter(self, exchange: "Exchange", tenant: Tenant) -> None:
         """Count a request among those that are under way. Raises Refusal when its tenant has as many as it may; each
         worker allows its share of them, rounded up."""
         limit = tenant.limits.concurrent
         if limit is not None:
-            if self.held[tenant.name] >= -(-limit // self.settings.gateway.workers):
+            if self._traffic.held[tenant.name] >= -(-limit // self.settings.gateway.workers):
                 raise Refusal(429, "tenant_concurrency", f"this tenant may have {limit} requests under way at once")
-            self.held[tenant.name] += 1
+            self._traffic.held[tenant.name] += 1
         self.running.add(exchange)
 
     def leave(self, exchange: "Exchange", tenant: Tenant) -> None:
         """A request is over, with all that was still read of it."""
         if tenant.limits.concurrent is not None and exchange in self.running:
-            self.held[tenant.name] -= 1
+            self._traffic.held[tenant.name] -= 1
         self.running.discard(exchange)
 
     def plan(self, model: Model, tenant: Tenant, request_id: str) -> Plan:
@@ -155,5 +187,12 @@ class Parts:
         return asyncio.get_running_loop().call_later(seconds, then)
 
 
-def _pool(address: VendorAddress) -> tuple[Pool, VendorAddress]:
+def _pool(vendor: Vendor, former: Parts | None) -> tuple[Pool, VendorAddress]:
+    """Connections to a vendor; those there are, unless its address or what it is trusted by may have changed."""
+    known = former.settings.vendors.get(vendor.name) if former is not None else None
+    if former is not None and known is not None and vendor.ca_file is None:
+        same = (known.base_url, known.allow_private, known.ca_file) == (vendor.base_url, vendor.allow_private, None)
+        if same:
+            return former.pools[vendor.name]
+    address = VendorAddress(vendor)
     return Pool(address), address

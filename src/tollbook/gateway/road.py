@@ -115,7 +115,11 @@ class Road:
     def _pinned(self, admitted: Admitted, owned: list[Owned]) -> Admitted:
         """The request, bound to the vendor key that made the objects it names. Raises Refusal."""
         vendor, key, first = owned[0].vendor, owned[0].vendor_key, owned[0].request_id
-        model = admitted.model
+        model, known = admitted.model, self._parts.settings.vendors.get(vendor)
+        if known is None:
+            raise Refusal(400, "object_elsewhere", "what the request names is kept by a vendor that is not configured")
+        if not routing.is_inside(known, admitted.caller.tenant.regions, model.regions if model is not None else ()):
+            raise Refusal(403, "region_not_allowed", "what the request names is kept outside the regions you may use")
         if model is None:
             plan = Plan((Target(vendor=vendor, model=""),), ONCE, "vendor_object", key=key)
         else:
@@ -175,7 +179,7 @@ class Road:
         call = _call(request, match)
         model = self._model(caller, adapter, call)
         call = fields.judge(caller.tenant, adapter, call)
-        plan = self._anywhere(adapter) if model is None else None
+        plan = self._anywhere(caller, adapter) if model is None else None
         facts = _facts(caller, dimensions, adapter, request_id, model, call)
         key = request.header(b"idempotency-key")
         if key is not None:
@@ -204,12 +208,17 @@ class Road:
             raise Refusal(403, "model_not_allowed", f"this key may not use model {model.name!r}")
         return model
 
-    def _anywhere(self, adapter: Adapter) -> Plan:
-        """Where to go with an operation that asks for no model: the first vendor of the format."""
-        for vendor in self._parts.settings.vendors.values():
-            if vendor.format == adapter.format:
-                return Plan((Target(vendor=vendor.name, model=""),), ONCE, "first_vendor")
-        raise Refusal(404, "no_vendor", f"no vendor of format {adapter.format!r} is configured")
+    def _anywhere(self, caller: Caller, adapter: Adapter) -> Plan:
+        """Where to go with an operation that asks for no model: the first vendor of the format that may serve the
+        tenant."""
+        vendors = [one for one in self._parts.settings.vendors.values() if one.format == adapter.format]
+        if not vendors:
+            raise Refusal(404, "no_vendor", f"no vendor of format {adapter.format!r} is configured")
+        inside = [one for one in vendors if routing.is_inside(one, caller.tenant.regions)]
+        if not inside:
+            raise Refusal(403, "region_not_allowed", "no vendor of this format is in a region that you may use")
+        serving = [one for one in inside if routing.serving_keys(one, caller.tenant.name)]
+        return Plan((Target(vendor=(serving or inside)[0].name, model=""),), ONCE, "first_vendor")
 
     def _record_refusal(self, caller: Caller, adapter: Adapter, request_id: str, arrived: int, fault: Refusal) -> None:
         facts = Request(id=request_id, tenant=caller.tenant.name, key=caller.key, endpoint=adapter.endpoint)

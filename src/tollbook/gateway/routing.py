@@ -57,6 +57,11 @@ def may_use(tenant: Tenant, model: str) -> bool:
     return (not tenant.models or model in tenant.models) and model not in tenant.deny_models
 
 
+def is_inside(vendor: Vendor, *pins: Sequence[str]) -> bool:
+    """Whether a vendor is in a region that every pin allows; one that tells no region is in none."""
+    return all(not pin or vendor.region in pin for pin in pins)
+
+
 def candidates(settings: Settings, model: Model, tenant: Tenant) -> Candidates:
     """The targets of a model that are in the regions allowed and have a key for the tenant, in the policy's order."""
     keys: dict[str, tuple[VendorKey, ...]] = {}
@@ -64,7 +69,7 @@ def candidates(settings: Settings, model: Model, tenant: Tenant) -> Candidates:
     for target in model.targets:
         vendor = settings.vendors[target.vendor]
         serving = serving_keys(vendor, tenant.name)
-        if any(pinned and vendor.region not in pinned for pinned in (model.regions, tenant.regions)):
+        if not is_inside(vendor, model.regions, tenant.regions):
             left_out.append((target, OUTSIDE))
         elif not serving:
             left_out.append((target, KEYLESS))

@@ -182,6 +182,7 @@ class Pool:
         self._free: deque[VendorConnection] = deque()
         self._all: set[VendorConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retired = False
 
     def connect(self, listener: Listener, timeout: float) -> None:
         """Give the listener a connection, at once when one is free, else when it stands."""
@@ -220,11 +221,20 @@ class Pool:
             listener.connected(connection)
 
     def release(self, connection: VendorConnection) -> None:
+        if self._retired:
+            connection.abandon()
+            return
         connection.idle_since = time.monotonic()
         self._free.append(connection)
 
     def forget(self, connection: VendorConnection) -> None:
         self._all.discard(connection)
+
+    def retire(self) -> None:
+        """Keep nothing for later: what is free is closed now, what is in use once it is released."""
+        self._retired = True
+        while self._free:
+            self._free.pop().abandon()
 
     def close(self) -> None:
         for connection in list(self._all):
