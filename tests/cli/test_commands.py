@@ -18,9 +18,12 @@ import psutil
 import pytest
 
 from tollbook.cli import demo_traffic, main
+from tollbook.cli.demo_vendors import vendors_side
 from tollbook.cli.sender import Tally, send_all
 from tollbook.cli.stage import Stage
 from tollbook.cli.traffic import read_traffic
+from tollbook.core.money import parse_amount
+from tollbook.simulator import read_books
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMAS = ROOT / "docs" / "reference" / "schemas"
@@ -103,6 +106,17 @@ def test_every_request_sent_is_reported(served: Served) -> None:
     for name in ("requests", "attempts", "unpriced", "unsettled"):
         assert sum(row[name] for row in document["rows"]) == document["total"][name]
     assert document["total"]["unpriced"] >= 1
+
+
+def test_the_demo_explains_what_the_vendors_bill_otherwise(served: Served) -> None:
+    """What was reported and priced is billed to the last digit; the rest has a reason, and no unknown amount is zero."""
+    side = vendors_side(served.book, *read_books(served.directory / "vendor"))
+    rows = {row["reason"]: row for row in side["compared"]}
+    assert rows["same"]["book_usd"] == rows["same"]["vendor_usd"]
+    assert rows["same"]["attempts"] > COUNT / 2
+    assert rows["unpriced"]["attempts"] >= 1 and rows["unpriced"]["book_usd"] is None
+    assert sum(row["attempts"] for row in rows.values()) == side["received"]
+    assert sum(parse_amount(row["vendor_usd"]) for row in rows.values()) == parse_amount(side["amounts"]["USD"])
 
 
 @pytest.mark.parametrize("by", ["tenant", "user", "hour", "model_asked,route", "policy,reason", "tag:team", "stream"])

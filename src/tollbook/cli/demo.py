@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.rule import Rule
+from rich.table import Table
 
 from tollbook.cli import exits, screen
 from tollbook.cli.options import JsonOption
@@ -22,7 +23,6 @@ from tollbook.cli.story import show_story
 from tollbook.cli.trace import with_names
 from tollbook.cli.verify import document_of, progress_bar, show_verification
 from tollbook.core.faults import BadInput, NotFound
-from tollbook.core.money import format_amount, parse_amount
 
 if TYPE_CHECKING:
     from tollbook.cli.sender import Tally
@@ -99,6 +99,7 @@ def _send(stage: "Stage", count: int, keys: dict[str, str], seed: int, *, quiet:
 
 def _read(stage: "Stage", tally: "Tally") -> Document:
     """What the book says once it holds every request: the report, the story, the verification, the vendor's side."""
+    from tollbook.cli.demo_vendors import vendors_side
     from tollbook.journal.verify import verify
     from tollbook.ledger.report import report
     from tollbook.ledger.trace import trace
@@ -108,14 +109,13 @@ def _read(stage: "Stage", tally: "Tally") -> Document:
     totals = _wait(stage, sent)
     story = next(one.request_id for one in reversed(tally.results) if _is_story(one.shot.headers))
     received, billed = read_books(stage.vendor_books)
-    amount = format_amount(sum(parse_amount(line.amount) for line in billed if line.currency == "USD"))
     return {
         "sent": sent,
         "complete": totals["requests"] == sent and totals["attempts"] == len(received),
         "report": report(stage.book, BY),
         "trace": with_names(stage.book, trace(stage.book, story or "")),
         "verify": document_of(verify(stage.book), {}),
-        "vendor": {"received": len(received), "billed": len(billed), "amounts": {"USD": amount}},
+        "vendor": vendors_side(stage.book, received, billed),
         "provenance": provenance({"requests": sent}, rows=sent),
     }
 
@@ -159,9 +159,23 @@ def _show(console: Console, document: Document) -> None:
     )
     console.print(
         f"In the vendors' own books: {vendor['received']:,} attempts received, {vendor['billed']:,} billed, "
-        f"{screen.money(vendor['amounts']['USD'])}."
+        f"{screen.money(vendor['amounts']['USD'])}. Attempt by attempt:"
     )
+    console.print(_compared(vendor["compared"]))
     console.print("Try next: tollbook demo --keep, then trace, find, report and verify in another terminal.")
+
+
+def _compared(rows: list[Document]) -> Table:
+    """What explains the difference between the two books."""
+    from tollbook.cli.demo_vendors import REASONS
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title, side in (("attempts", "right"), ("book", "right"), ("vendors", "right"), ("", "left")):
+        table.add_column(title, justify=side)  # type: ignore[arg-type]
+    for row in rows:
+        amounts = (screen.money(row["book_usd"]), screen.money(row["vendor_usd"]))
+        table.add_row(f"{row['attempts']:,}", *amounts, REASONS[row["reason"]])
+    return table
 
 
 def _show_running(console: Console, stage: "Stage", keys: dict[str, str]) -> None:

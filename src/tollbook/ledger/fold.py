@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tollbook.core.faults import BrokenPromise
 from tollbook.journal.entry import LaneClosed, LaneOpened, RequestEntry, decode_request
-from tollbook.journal.line import Line
+from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.replay import Batch
 from tollbook.ledger.rows import (
     Counted,
@@ -156,7 +156,7 @@ def _is_finished(name: str, lane: LaneState) -> bool:
 def _decode(line: Line) -> RequestEntry:
     try:
         return decode_request(line.bytes)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: not a {line.kind} entry: {error}") from None
 
 
