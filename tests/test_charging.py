@@ -31,8 +31,9 @@ def test_the_packaged_rules_are_those_of_the_design() -> None:
     bearers = rules.bearers()
     assert rules.id.startswith("default/1@")
     assert set(bearers) == {(outcome, cause) for outcome in ENDINGS for cause in CAUSES}
-    assert bearers["ok", "asked"] == bearers["client_gone", "client"] == bearers["truncated", "vendor"] == "tenant"
+    assert bearers["ok", "asked"] == bearers["client_gone", "client"] == bearers["truncated", "asked"] == "tenant"
     assert bearers["ok", "repeated"] == bearers["ok", "hedged"] == bearers["cancelled", "gateway"] == "platform"
+    assert bearers["truncated", "vendor"] == "platform"
     assert bearers["vendor_error", "vendor"] == bearers["timeout", "vendor"] == "platform"
 
 

@@ -71,7 +71,7 @@ def settled(
         reader.flush()
     attempt = Attempt(number=1, vendor="openai", vendor_key="main", model_sent="gpt-4o", reason="first")
     ending, bearers = Ending(lost, sent), SETTINGS.charging_rules.bearers()
-    facts = Facts(admitted(), attempt, None, call, ending, reader, body, gone, 0, bearers)
+    facts = Facts(admitted(), attempt, None, call, ending, reader, body, gone, len(b"".join(stream or ())), bearers)
     return settle(facts, keyed).last("answer")
 
 
@@ -90,7 +90,9 @@ CASES: list[tuple[str, dict[str, Any], tuple[str, str, bool | None, str, bool]]]
     ("no usage", {"status": 200, "body": NO_USAGE}, ("ok", "estimated", True, "tenant", True)),
     ("not JSON", {"status": 200, "body": b"<html>"}, ("truncated", "estimated", True, "tenant", True)),
     ("empty", {"status": 200}, ("truncated", "estimated", True, "tenant", True)),
-    ("cut", {"status": 200, "body": WHOLE[:40], "lost": "reset"}, ("truncated", "estimated", True, "tenant", True)),
+    ("cut", {"status": 200, "body": WHOLE[:40], "lost": "reset"}, ("truncated", "estimated", True, "platform", True)),
+    ("stream cut at once", {"status": 200, "stream": [], "lost": "reset"},
+     ("truncated", "estimated", True, "platform", True)),
     ("400", {"status": 400, "body": ERROR}, ("client_error", "computed", False, "tenant", False)),
     ("401", {"status": 401}, ("client_error", "computed", False, "tenant", False)),
     ("429", {"status": 429}, ("rate_limited", "computed", False, "tenant", False)),

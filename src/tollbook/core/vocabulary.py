@@ -29,9 +29,9 @@ BEARERS: Final = ("tenant", "platform", "vendor_claim")
 """Who bears what an attempt cost (`borne_by`); apart from whether the vendor bills it (`billable`)."""
 
 CAUSES: Final = ("asked", "client", "vendor", "network", "gateway", "repeated", "hedged")
-"""Whose doing the end of an attempt was: `asked`, nobody's, since it did what was asked; the client's, the vendor's, of
-the way between us, or our own; `repeated` when we made another attempt after it, `hedged` when another one beside it
-was faster. Charging rules decide by it."""
+"""Whose doing the end of an attempt was: `asked`, nobody's, since what came of the answer was passed on; the client's,
+the vendor's, of the way between us, or our own; `repeated` when we made another attempt after it, `hedged` when another
+one beside it was faster. Charging rules decide by it."""
 
 ATTEMPT_REASONS: Final = ("first", "retry", "fallback", "hedge", "downgrade")
 """Why an attempt was made."""

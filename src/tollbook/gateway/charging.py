@@ -36,6 +36,11 @@ def billable(outcome: str, status: int | None, usage_reported: bool) -> bool | N
     return True if outcome in ("ok", "truncated", "client_gone", "cancelled") and status is not None else None
 
 
-def cause(outcome: str, lost: str | None) -> str:
-    """Whose doing an attempt's end was: a word of CAUSES. `lost` is what the wire says of it."""
-    return "gateway" if lost in OUR_DOING else _CAUSES.get(outcome, "vendor")
+def cause(outcome: str, lost: str | None, *, gone: bool, passed_on: bool) -> str:
+    """Whose doing an attempt's end was: a word of CAUSES. `lost` is what the wire says of it, `gone` whether the client
+    had left, `passed_on` whether it was given what came of the answer."""
+    if lost in OUR_DOING:
+        return "gateway"
+    if outcome == "truncated":
+        return "client" if gone else "asked" if passed_on else "vendor"
+    return _CAUSES.get(outcome, "vendor")

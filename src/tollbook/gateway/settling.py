@@ -15,7 +15,7 @@ from tollbook.gateway.recorder import Opening
 from tollbook.gateway.request import Admitted
 from tollbook.journal.entry import Attempt, Rating, Settlement
 from tollbook.pricing.rate import Rater
-from tollbook.providers.answer import WORD_LIMIT, word
+from tollbook.providers.answer import WORD_LIMIT, flag, word
 from tollbook.providers.contract import Reading, StreamReader
 
 _OUR_CUTS: Final = {
@@ -88,6 +88,8 @@ def settle(facts: Facts, digest: Digest) -> Settled:
     reading = _reading(facts)
     outcome = _outcome(facts, reading)
     usage, basis, method, bound = _usage(facts, reading, outcome)
+    if usage and not any(usage.values()) and outcome == "ok" and facts.admitted.adapter.purpose == "metered":
+        flag(reading.flags, "zero_usage")
     billable = _billable(facts, reading, outcome, basis)
     opening = facts.opening
     settlement = Settlement(
@@ -116,7 +118,8 @@ def settle(facts: Facts, digest: Digest) -> Settled:
         provider=reading.provider,
     )
     model = reading.model_served or facts.attempt.model_sent
-    cause = charging.cause(outcome, facts.ending.lost)
+    passed_on = facts.delivered > 0 if facts.reader is not None else facts.ending.lost is None
+    cause = charging.cause(outcome, facts.ending.lost, gone=facts.gone, passed_on=passed_on)
     return Settled(
         outcome, reading, usage, basis, billable, model, settlement.opened, settlement, cause, facts.bearers
     )  # fmt: skip

@@ -103,6 +103,7 @@ FLAGS: Final = {
     "background": "the work goes on at the vendor: its usage comes when the response is fetched",
     "audio_by_second": "audio tokens in the vendor's total are metered by the second and stand in no token class",
     "repeated_usage": "the stream had several usages that differ; the last one stands",
+    "zero_usage": "the vendor reported a usage of nothing for an answer that was given",
     "unreported_tool": "a built-in tool did work that is billed apart and whose usage was not reported",
 }
 """What can be remarkable in an answer, and what each word says."""

@@ -72,13 +72,20 @@ _decode_tools: Final = msgspec.json.Decoder(list[_Tool]).decode
 _decode_tool_usage: Final = msgspec.json.Decoder(_ToolUsage).decode
 
 
+def served_tier(told: object) -> str | None:
+    """The tier a response says that it was served at. `auto`, which a response has until it is done, is the one that
+    was asked for and no tier (observed in `response.created`; the reference has it among the values to ask for)."""
+    tier = word(told)
+    return None if tier == "auto" else tier
+
+
 def read_response(response: Response, seen: list[Item] | None = None) -> Reading:
     """What a response says of itself. One that still runs in the background has no usage yet (flag `background`).
 
     `seen` are items that its stream brought; they stand in where the response has none.
     """
     reading = Reading(
-        model_served=word(response.model), response_id=word(response.id), tier=word(response.service_tier)
+        model_served=word(response.model), response_id=word(response.id), tier=served_tier(response.service_tier)
     )
     items = _items(response) or seen or []
     reading.made = made(response.id, items)

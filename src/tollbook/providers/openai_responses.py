@@ -25,6 +25,7 @@ from tollbook.providers.openai_response import (
     made,
     put_counters,
     read_response,
+    served_tier,
 )
 from tollbook.providers.reader import EventReader
 from tollbook.providers.text import measure_text
@@ -142,7 +143,7 @@ class ResponsesReader(EventReader):
             return
         self._model = word(response.model) or self._model
         self._identity = word(response.id) or self._identity
-        self._tier = word(response.service_tier) or self._tier
+        self._tier = served_tier(response.service_tier) or self._tier
         self._background = response.background is True
 
     def _end(self, raw: bytes, kind: str) -> None:
