@@ -109,7 +109,7 @@ def test_every_request_sent_is_reported(served: Served) -> None:
 
 
 def test_the_demo_explains_what_the_vendors_bill_otherwise(served: Served) -> None:
-    """What was reported and priced is billed to the last digit; the rest has a reason, and no unknown amount is zero."""
+    """What was reported and priced is billed to the last digit; the rest has a reason; the unknown is not zero."""
     side = vendors_side(served.book, *read_books(served.directory / "vendor"))
     rows = {row["reason"]: row for row in side["compared"]}
     assert rows["same"]["book_usd"] == rows["same"]["vendor_usd"]
