@@ -198,3 +198,26 @@ async def test_health_says_nothing_but_whether(road: SmallRoad) -> None:
         road.parts.stopping = True
         assert [(await road.send(ask)).status for ask in (live, ready)] == [200, 503]
         assert (await road.send(raw("/health/else", method="GET"))).status == 404
+
+
+@pytest.mark.parametrize(("pinned", "status"), [("mars", 403), ("venus", 200)])
+async def test_what_asks_for_no_model_stays_in_the_tenant_s_regions_too(
+    vendor: Simulator, tmp_path: Path, pinned: str, status: int
+) -> None:
+    """An upload goes to the first vendor that is inside, and nowhere when there is none."""
+    edits = {
+        "limits: {{concurrent: 2}}": f"regions: [{pinned}]",
+        "  private: {{format: openai,": "  private: {{format: openai, region: venus,",
+        "tenants: [globex]": "tenants: [initech]",
+    }
+    before = len(vendor.books.received)
+    body = b'{"purpose":"batch"}'
+    async with SmallRoad(tmp_path, vendor.url, edits=edits) as road:
+        reply = await road.send(raw("/v1/conversations", "authorization: Bearer key-initech", body=body))
+        entry = await road.last()
+    if status == 403:
+        checked(reply, "region_not_allowed")
+        assert len(vendor.books.received) == before
+    else:
+        assert entry.attempt is not None
+        assert (entry.attempt.vendor, entry.attempt.vendor_key) == ("private", "own")
