@@ -13,9 +13,17 @@ _NESTED: Final = {
     "inferenceConfig": ("maxTokens", ""),  # AWS: Converse
 }
 
+_COUNTS: Final = frozenset(_ANSWERS)
+_NAMES: Final = frozenset((*_LIMITS, *_ANSWERS, *_NESTED))
+
 
 def asked_limit(members: dict[str, bytes]) -> int | None:
     """The most output tokens that a request allows over all its answers; None when it sets no limit."""
+    named = _NAMES & members.keys()
+    if not named:
+        return None
+    if len(named) == 1 and (plain := members[next(iter(named))]).isdigit() and not named & _COUNTS:
+        return output_limit(plain)
     raw = [members[name] for name in _LIMITS if name in members]
     if raw:
         counts: list[bytes | None] = [members[name] for name in _ANSWERS if name in members]
