@@ -16,7 +16,12 @@ from tollbook.ledger.reader import Reader
 from tollbook.ledger.trace import trace
 from tollbook.simulator import Billed, Received, read_books
 
-VENDOR_SECRETS = {"ROAD_OPENAI": "sk-sim-openai-canary-7f3a", "ROAD_CLAUDE": "sk-sim-claude-canary-9b1c"}
+VENDOR_SECRETS = {
+    "ROAD_OPENAI": "sk-sim-openai-canary-7f3a",
+    "ROAD_CLAUDE": "sk-sim-claude-canary-9b1c",
+    "ROAD_OTHERS": "sk-sim-others-canary-41ee",
+    "ROAD_AWS": "AKIASIMCANARY:aws-canary-secret-6d2f@eu-central-1",
+}
 TENANT_SECRETS = {
     "ROAD_ACME": "tb-acme-canary-51d0",
     "ROAD_SEARCH": "tb-search-canary-0c77",
@@ -31,11 +36,49 @@ gateway: {listen: "{gateway}", body_limit: 1MiB, timeouts: {connect: 2s, first_b
 vendors:
   openai: {format: openai, base_url: "{openai}", keys: [{name: main, secret: "env:ROAD_OPENAI", id: key_1}]}
   claude: {format: anthropic, base_url: "{anthropic}", keys: [{name: main, secret: "env:ROAD_CLAUDE"}]}
+  azure: {format: azure, base_url: "{anthropic}", keys: [{name: main, secret: "env:ROAD_OTHERS"}]}
+  gemini: {format: gemini, base_url: "{anthropic}", keys: [{name: main, secret: "env:ROAD_OTHERS"}]}
+  bedrock: {format: bedrock, base_url: "{anthropic}", keys: [{name: main, secret: "env:ROAD_AWS"}]}
+  bedrock-key: {format: bedrock, base_url: "{anthropic}", keys: [{name: main, secret: "env:ROAD_OTHERS"}]}
+  cohere: {format: cohere, base_url: "{anthropic}", keys: [{name: main, secret: "env:ROAD_OTHERS"}]}
+  groq:
+    format: openai
+    billing: groq
+    base_url: "{anthropic}/groq/openai/v1"
+    keys: [{name: main, secret: "env:ROAD_OTHERS"}]
+  mistral:
+    format: openai
+    billing: mistral
+    base_url: "{anthropic}/mistral/v1"
+    ask_usage: false
+    keys: [{name: main, secret: "env:ROAD_OTHERS"}]
 models:
   gpt-4o-mini: {targets: [{vendor: openai, model: gpt-4o-mini}], retry: {attempts: 1}}
   gpt-4o: {targets: [{vendor: openai, model: gpt-4o}], retry: {attempts: 1}}
   claude-haiku-4-5: {targets: [{vendor: claude, model: claude-haiku-4-5}], retry: {attempts: 1}}
   unlisted: {targets: [{vendor: openai, model: sim-unlisted}]}
+  gpt-5-mini: {targets: [{vendor: openai, model: gpt-5-mini}]}
+  gpt-3.5-turbo-instruct: {targets: [{vendor: openai, model: gpt-3.5-turbo-instruct}]}
+  text-embedding-3-small: {targets: [{vendor: openai, model: text-embedding-3-small}]}
+  gpt-image-1: {targets: [{vendor: openai, model: gpt-image-1}]}
+  gpt-4o-transcribe: {targets: [{vendor: openai, model: gpt-4o-transcribe}]}
+  whisper-1: {targets: [{vendor: openai, model: whisper-1}]}
+  gpt-4o-mini-tts: {targets: [{vendor: openai, model: gpt-4o-mini-tts}]}
+  tts-1: {targets: [{vendor: openai, model: tts-1}]}
+  team-a-gpt-4o-mini: {targets: [{vendor: azure, model: team-a-gpt-4o-mini}]}
+  team-a-text-embedding-3-small: {targets: [{vendor: azure, model: team-a-text-embedding-3-small}]}
+  gemini-2.5-flash: {targets: [{vendor: gemini, model: gemini-2.5-flash}]}
+  gemini-embedding-001: {targets: [{vendor: gemini, model: gemini-embedding-001}]}
+  us.anthropic.claude-haiku-4-5-20251001-v1:0:
+    targets: [{vendor: bedrock, model: "us.anthropic.claude-haiku-4-5-20251001-v1:0"}]
+  amazon.nova-lite-v1:0: {targets: [{vendor: bedrock-key, model: "amazon.nova-lite-v1:0"}]}
+  meta.llama3-1-8b-instruct-v1:0: {targets: [{vendor: bedrock, model: "meta.llama3-1-8b-instruct-v1:0"}]}
+  command-a-03-2025: {targets: [{vendor: cohere, model: command-a-03-2025}]}
+  embed-v4.0: {targets: [{vendor: cohere, model: embed-v4.0}]}
+  rerank-v3.5: {targets: [{vendor: cohere, model: rerank-v3.5}]}
+  llama-3.3-70b-versatile: {targets: [{vendor: groq, model: llama-3.3-70b-versatile}]}
+  mistral-small-latest: {targets: [{vendor: mistral, model: mistral-small-latest}]}
+  mistral-embed: {targets: [{vendor: mistral, model: mistral-embed}]}
   smart:
     targets: [{vendor: openai, model: gpt-4o}, {vendor: openai, model: gpt-4.1}]
     retry: {attempts: 3, backoff: 5ms}

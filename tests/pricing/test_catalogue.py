@@ -16,7 +16,10 @@ genai_prices = pytest.importorskip("genai_prices")
 catalogue = pytest.importorskip("tollbook.pricing.catalogue")
 
 NOW = "2026-11-23T12:30:00Z"
-CORRECTED = {("deepseek", name) for name in ("deepseek-flash", "deepseek-v4-flash", "deepseek-v4-pro")}
+CORRECTED = {
+    *(("deepseek", name) for name in ("deepseek-flash", "deepseek-v4-flash", "deepseek-v4-pro")),
+    ("openai", "gpt-4o-mini-tts"),
+}
 """Models whose rows come from corrections.yaml: test_rating has them."""
 
 

@@ -9,6 +9,9 @@ from tollbook.providers.contract import Adapter, Route
 
 _NAME: Final = re.compile(r"\{(\w+)\}")
 
+_GROQ: Final = b"/groq/openai/v1/"
+"""Where Groq's own library calls when its base URL is our `/groq`: it adds `/openai/v1`, which by itself is Azure's."""
+
 
 class Match(NamedTuple):
     """An operation found, by which of its routes, and what the path names, decoded."""
@@ -34,6 +37,8 @@ class Routes:
 
     def find(self, method: bytes, path: bytes) -> Match | None:
         """The operation at a path; for another method than its own, the first one there; None when there is none."""
+        if path.startswith(_GROQ):
+            path = b"/v1/" + path[len(_GROQ) :]
         methods = self._plain.get(path) or self._search(path)
         if not methods:
             return None

@@ -11,6 +11,8 @@ from tollbook.pricing.entry import Entry, Found, Header, Party
 from tollbook.pricing.row import DAY, DIMENSIONS, FOREVER, Row, edge, is_date, key_of
 
 STANDARD: Final = "standard"
+ANY: Final = "*"
+"""In a party's words: whatever it says beside them."""
 
 
 class Conditions(NamedTuple):
@@ -43,7 +45,8 @@ def conditions(party: Party | None, reported: Conditions) -> Conditions:
     for dimension, word in zip(DIMENSIONS, reported, strict=True):
         if word is None or word == STANDARD:
             continue
-        meaning = party.reported.get(dimension, {}).get(word) if party is not None else None
+        words = party.reported.get(dimension, {}) if party is not None else {}
+        meaning = words.get(word, words.get(ANY))
         found.update({dimension: word} if meaning is None else meaning)
     return Conditions(**found)
 
