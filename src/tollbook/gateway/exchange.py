@@ -257,6 +257,7 @@ class Exchange:
             self._fail(leg, ending)
         settled = settled.followed("hedge")
         self._settled.append(settled)
+        self._keep_objects(leg, settled, lambda: None)  # nobody learns of them here, but whose they are is known
         if self._result is None or self._legs:
             self._record(leg, settled, None)
             return

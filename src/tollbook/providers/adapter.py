@@ -1,7 +1,7 @@
 """What most adapters have in common: one JSON object asked, its model in a member, a secret in a header."""
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
+from functools import cached_property
 from urllib.parse import parse_qsl, quote, urlencode
 
 from tollbook.providers.answer import read_error
@@ -68,16 +68,26 @@ class JsonAdapter(ABC):
 
     def objects(self, call: Call) -> list[VendorObject]:
         """What `object_fields` finds in the path and the body."""
-        found: list[VendorObject] = []
-        for path, kind in self.object_fields.items():
-            if path.startswith("/"):
-                found += [VendorObject(kind, call.names[path[1:]])] if path[1:] in call.names else []
+        in_path, in_body = self._object_table
+        found = [VendorObject(kind, call.names[name]) for name, kind in in_path if name in call.names]
+        for member, leaves, paths in in_body:
+            raw = call.members.values.get(member)
+            if raw is None or not _may_name(raw, leaves):
                 continue
-            name, _, rest = path.partition(".")
-            raw = call.members.values.get(name)
-            if raw is not None and _may_name(raw, rest):
-                found += [VendorObject(kind, text) for text in _texts(read_value(raw), rest)]
+            value = read_value(raw)
+            found += [VendorObject(kind, text) for path, kind in paths for text in _texts(value, path)]
         return found
+
+    @cached_property
+    def _object_table(self) -> "_ObjectTable":
+        """`object_fields` by the member they are in, with the names that every path into it ends in."""
+        in_path = [(path[1:], kind) for path, kind in self.object_fields.items() if path.startswith("/")]
+        members: dict[str, list[tuple[str, str]]] = {}
+        for path, kind in self.object_fields.items():
+            if not path.startswith("/"):
+                member, _, rest = path.partition(".")
+                members.setdefault(member, []).append((rest, kind))
+        return in_path, [(member, _leaves(paths), paths) for member, paths in members.items()]
 
     def prepare(self, call: Call, model: str) -> Prepared:
         """The body with the target's model. Raises BillingFieldRefused."""
@@ -168,18 +178,24 @@ class Passing:
         return Reading()
 
 
-def _may_name(raw: bytes, path: str) -> bool:
-    """Whether a raw value can hold what a dotted path names: most do not, and need not be decoded for it."""
-    for needle in _needles(path):
-        if needle not in raw:
-            return b"\\u" in raw  # a name can be written with escapes
-    return True
+_ObjectTable = tuple[list[tuple[str, str]], list[tuple[str, tuple[bytes, ...], list[tuple[str, str]]]]]
 
 
-@lru_cache(maxsize=4096)
-def _needles(path: str) -> tuple[bytes, ...]:
-    """The names of a dotted path as they stand in JSON, the last and rarest first."""
-    return tuple(b'"%b"' % name.encode() for name in reversed(path.split(".")) if name not in ("", "*"))
+def _leaves(paths: list[tuple[str, str]]) -> tuple[bytes, ...]:
+    """The ends of the last names of some paths, as they stand in JSON; nothing when some path has no name in it."""
+    names = {path.rpartition(".")[2].encode() for path, _ in paths}
+    if names & {b"", b"*"}:
+        return (b"",)
+    shortest = [name for name in names if not any(name != other and name.endswith(other) for other in names)]
+    return tuple(b'%b"' % name for name in sorted(shortest))
+
+
+def _may_name(raw: bytes, leaves: tuple[bytes, ...]) -> bool:
+    """Whether a raw value can hold what some paths name: most do not, and need not be decoded for it."""
+    for leaf in leaves:
+        if leaf in raw:
+            return True
+    return b"\\" in raw and b"\\u" in raw  # a name can be written with escapes
 
 
 def _texts(value: object, path: str) -> list[str]:
