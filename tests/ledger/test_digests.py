@@ -30,12 +30,12 @@ def test_a_digest_is_of_rows_in_order_of_the_key(tmp_path: Path) -> None:
     digest = read(root, table_digests)["charges"]
 
     def rows(lake: Lake) -> list[list[object]]:
-        names = "request_id, number, rating, line, tenant, class, quantity, unit_price, CAST(amount_list AS VARCHAR), "
+        names = "request_id, number, rating, line, tenant, model, class, quantity, unit_price, CAST(amount_list AS VARCHAR), "
         names += "CAST(amount_expected AS VARCHAR), CAST(amount_recharge AS VARCHAR), currency, price_book, price_row, "
         names += "epoch_us(occurred), epoch_us(recorded), kind, lane, sequence, digest, position"
         return [list(row) for row in lake.rows(f"SELECT {names} FROM charges")]
 
-    columns = "request_id number rating line tenant class quantity unit_price amount_list amount_expected "
+    columns = "request_id number rating line tenant model class quantity unit_price amount_list amount_expected "
     columns += "amount_recharge currency price_book price_row occurred recorded kind lane sequence digest position"
     lines = [["charges", columns.split()], *sorted(read(root, rows), key=lambda row: (row[0], row[1], row[3]))]
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)

@@ -14,6 +14,7 @@ from tollbook.core.charging import UNSETTLED
 from tollbook.core.clock import SECOND, Clock, now
 from tollbook.core.settings import Settings
 from tollbook.core.usage import Usage
+from tollbook.gateway.rating import Conditions, rated
 from tollbook.journal.book import Book
 from tollbook.journal.entry import Attempt, Rating, RequestEntry, Settlement, decode_request
 from tollbook.journal.objects import ObjectStore
@@ -146,25 +147,13 @@ class Ageing:
         vendor = self._settings.vendors.get(attempt.vendor)
         rater = self._rater(settlement.opened)
         assert settlement.usage is not None
-        priced = rater.rate(
-            attempt.vendor if vendor is None else vendor.billing,
-            attempt.model_sent,
-            settlement.usage,
-            settlement.opened,
-            tier=None,
-            region=None,
-            speed=None,
+        conditions = Conditions(
+            party=attempt.vendor if vendor is None else vendor.billing,
+            at=settlement.opened,
             tenant=tenant,
             tenant_bears=settlement.borne_by == "tenant",
         )
-        return Rating(
-            book=rater.book.digest,
-            adapter=ADAPTER,
-            charges=priced.charges,
-            currency=priced.currency,
-            unpriced=priced.unpriced,
-            assumed=priced.assumed or None,
-        )
+        return rated(rater, ADAPTER, attempt.model_sent, settlement.usage, conditions).rating
 
     def _rater(self, at: int) -> Rater:
         """By the price book in force then."""

@@ -177,7 +177,7 @@ def _charges(request: Document, attempts: list[Document]) -> RenderableType:
             currency = charge.get("currency")
             cells = [
                 Text(str(attempt["number"])),
-                screen.words(charge["class"]),
+                _class(charge),
                 screen.number(charge["quantity"]),
                 screen.exact_money(charge["unit_price"], currency) if with_rows else Text(),
                 screen.exact_money(charge["amount"], currency),
@@ -193,6 +193,12 @@ def _charges(request: Document, attempts: list[Document]) -> RenderableType:
     return table
 
 
+def _class(charge: Document) -> Text:
+    """A line's class, and the model where it is not the attempt's."""
+    name = screen.words(charge["class"])
+    return name if charge["model"] is None else Text.assemble(name, " (", screen.words(charge["model"]), ")")
+
+
 def _knowledge(request: Document, attempts: list[Document]) -> Text:
     """How we know, in a sentence: the basis of each usage, what was odd, what was assumed."""
     metered = [attempt for attempt in attempts if attempt["usage"] is not None]
@@ -205,6 +211,10 @@ def _knowledge(request: Document, attempts: list[Document]) -> Text:
         for name, label in (("flags", "marked"), ("assumed", "assumed")):
             if attempt.get(name):
                 line.append(f"; attempt {number} {label} {', '.join(screen.escape(word) for word in attempt[name])}")
+        if attempt.get("provider"):
+            line.append(f"; attempt {number} was done by {screen.escape(attempt['provider'])}")
+        if attempt.get("vendor_cost") is not None:
+            line.append(f"; attempt {number}: the vendor's own figure is {screen.escape(attempt['vendor_cost'])} USD")
         if attempt.get("usage_method"):
             line.append(f"; attempt {number} by {screen.escape(attempt['usage_method'])}")
     return line

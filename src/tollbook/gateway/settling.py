@@ -11,6 +11,7 @@ from tollbook.core.vocabulary import weakest_basis
 from tollbook.gateway import charging
 from tollbook.gateway.attempt import Ending, UpstreamCall
 from tollbook.gateway.message import Headers
+from tollbook.gateway.rating import Conditions, rated
 from tollbook.gateway.recorder import Opening
 from tollbook.gateway.request import Admitted
 from tollbook.journal.entry import Attempt, Rating, Settlement
@@ -108,6 +109,7 @@ def settle(facts: Facts, digest: Digest) -> Settled:
         usage=usage,
         method=method,
         bound=bound,
+        shares=list(reading.shares) if usage is reading.usage and reading.shares else None,
         raw=Raw(reading.raw) if reading.raw is not None else None,  # type: ignore[arg-type]
         billable=billable,
         error=reading.error or facts.ending.lost,
@@ -137,25 +139,18 @@ def rate(rater: Rater, settled: Settled, party: str, adapter: str, tenant: str) 
             settled.expected = settled.recharge = 0
         return
     reading = settled.reading
-    priced = rater.rate(
-        party,
-        settled.model,
-        settled.usage,
-        settled.at,
+    conditions = Conditions(
+        party=party,
+        at=settled.at,
         tier=reading.tier,
         region=reading.region,
         speed=reading.speed,
         tenant=tenant,
         tenant_bears=settled.settlement.borne_by == "tenant",
     )
-    settled.expected, settled.recharge = priced.expected, priced.recharge
-    settled.rating = Rating(
-        book=rater.book.digest,
-        adapter=adapter,
-        charges=priced.charges,
-        currency=priced.currency,
-        unpriced=priced.unpriced,
-        assumed=priced.assumed or None,
+    shares = settled.settlement.shares or ()
+    settled.rating, settled.expected, settled.recharge = rated(
+        rater, adapter, settled.model, settled.usage, conditions, shares
     )
 
 

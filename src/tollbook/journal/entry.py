@@ -112,7 +112,8 @@ class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One upstream call as it was opened. `because` is the outcome of the attempt before, which led to this one.
 
     `body_bytes` is the size of the body as it is sent, `output_limit` the most output tokens that it allows: what is
-    left to estimate by when nobody settles the attempt.
+    left to estimate by when nobody settles the attempt. `line` is the keyed digest of what the client called one line
+    of a batch.
     """
 
     number: int
@@ -128,18 +129,21 @@ class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tier_asked: str | None = None
     body_bytes: int | None = None
     output_limit: int | None = None
+    line: str | None = None
 
 
 class Settlement(Struct, omit_defaults=True, kw_only=True):
     """How an attempt ended, as far as we know.
 
     `opened` is the recorded instant of the opening entry, which is when the vendor's work occurred; `sequence` is the
-    number of that entry. `usage` is in disjoint classes; `basis` says how we know it, `method` and `bound` (the most
-    it can be, per class) how an estimate was made; `raw` is the vendor's own usage object. `billable`: does the vendor
-    bill it (absent: unknown). `delivered` is the number of answer bytes passed to the client. `charging` names the
-    rules by which `borne_by` was decided, where they are not those of the configuration the lane was begun with. `made`
-    are the vendor objects that the answer created, each its kind and the keyed digest of its id; `vendor_cost` is the
-    vendor's own figure in US dollars, never charged by; `provider` did the work where the vendor is a broker.
+    number of that entry. `usage` is in disjoint classes; `basis` says how we know it, `method` and `bound` (the most it
+    can be, per class) how an estimate was made; `shares` is usage inside the answer that other models did, each with
+    its model, and is not in `usage`; `processing` is `batch` for a line of a batch; `raw` is the vendor's own usage
+    object. `billable`: does the vendor bill it (absent: unknown). `delivered` is the number of answer bytes passed to
+    the client. `charging` names the rules by which `borne_by` was decided, where they are not those of the
+    configuration the lane was begun with. `made` are the vendor objects that the answer created, each its kind and the
+    keyed digest of its id; `vendor_cost` is the vendor's own figure in US dollars, never charged by; `provider` did the
+    work where the vendor is a broker.
     """
 
     opened: int
@@ -154,9 +158,11 @@ class Settlement(Struct, omit_defaults=True, kw_only=True):
     region: str | None = None
     tier: str | None = None
     speed: str | None = None
+    processing: str | None = None
     usage: dict[str, int] | None = None
     method: str | None = None
     bound: dict[str, int] | None = None
+    shares: list[tuple[str, dict[str, int]]] | None = None
     raw: Raw = None  # type: ignore[assignment]  # absent is None; msgspec reads no object into `Raw | None`
     billable: bool | None = None
     borne_by: str = "tenant"
@@ -178,17 +184,25 @@ class Rating(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The fact of having priced one usage with one book.
 
     `unpriced` says why some line has no price (its amounts are then null); `assumed` names what was assumed to find
-    one (`tier`, `instant`, ...). A total is the sum of the lines and is not stored.
+    one (`tier`, `instant`, ...). `shares` are the lines of what other models did, each with its model. A total is the
+    sum of all lines and is not stored.
     """
 
     book: str
     adapter: str
     charges: list[Charge]
+    shares: list[tuple[str, list[Charge]]] | None = None
     number: int = 1
     rater: int = 1
     currency: str = "USD"
     unpriced: str | None = None
     assumed: list[str] | None = None
+
+    def lines(self) -> list[Charge]:
+        """All priced lines, those of other models after the attempt's own."""
+        return (
+            self.charges if self.shares is None else self.charges + [line for _, part in self.shares for line in part]
+        )
 
 
 class Close(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Inspecting one lane: its chain, its tree, its seals and what its own entries say of it."""
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from msgspec import Struct
 from zstandard import ZstdError
 
 from tollbook.core.money import parse_amount
-from tollbook.journal.entry import LINE_LIMIT, LaneBegin, LaneCounts, SegmentSealed, read_head
+from tollbook.journal.entry import LINE_LIMIT, Charge, LaneBegin, LaneCounts, SegmentSealed, read_head
 from tollbook.journal.finding import Finding
 from tollbook.journal.line import UNREADABLE, Break, Chain, Line
 from tollbook.journal.segment import open_segment, segments
@@ -38,8 +39,9 @@ class Unproven:
 
 
 class _Rating(Struct):
-    charges: list[tuple[str, int, str | None, str | None, str | None, str | None, str | None]]
+    charges: list[Charge]
     currency: str = "USD"
+    shares: list[tuple[str, list[Charge]]] = []
 
 
 class _Rated(Struct):
@@ -186,7 +188,8 @@ class LaneInspection:
         try:
             rating = _rated_decoder.decode(line.bytes).rating
             if rating is not None:
-                expected[rating.currency] += sum([parse_amount(c[4]) for c in rating.charges if c[4] is not None])
+                lines = itertools.chain(rating.charges, *(part for _, part in rating.shares))
+                expected[rating.currency] += sum([parse_amount(line[4]) for line in lines if line[4] is not None])
         except (msgspec.MsgspecError, ValueError) as fault:
             self.report("entry_unreadable", line.sequence, f"its rating cannot be read ({fault}); {RESTORE}")
 

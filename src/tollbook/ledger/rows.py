@@ -115,6 +115,7 @@ def attempt_part(attempt: Attempt, occurred: int, opened: Opened) -> Row:
         attempt.tier_asked,
         attempt.body_bytes,
         attempt.output_limit,
+        attempt.line,
         attempt.reason,
         attempt.because,
         occurred,
@@ -127,13 +128,14 @@ def outcome_part(
 ) -> Row:
     """`OUTCOME_COLUMNS` of a settled attempt."""
     usage = settled.usage or {}
-    unreported = not usage and settled.billable is not False and settled.outcome != "unsettled"
+    unreported = not usage and not settled.shares and settled.billable is not False and settled.outcome != "unsettled"
     return (
         settled.model_served,
         settled.model_served or attempt.model_sent or None,
         settled.region,
         settled.tier,
         settled.speed,
+        settled.processing,
         route,
         settled.outcome,
         settled.status,
@@ -150,6 +152,9 @@ def outcome_part(
         bytes(settled.raw).decode() if settled.raw is not None else None,
         settled.method,
         _pairs(settled.bound),
+        _shares(settled.shares),
+        settled.vendor_cost,
+        settled.provider,
         *_rating_part(rating),
         *amounts,
         settled.billable,
@@ -196,7 +201,9 @@ def charge_rows(line: Line, entry: RequestEntry, position: int) -> tuple[list[Ro
     rows: list[Row] = []
     known: list[tuple[int | None, int | None, int | None]] = []
     tail = origin(line, position)
-    for number, charge in enumerate(rating.charges, 1):
+    models: list[str | None] = [None] * len(rating.charges)
+    models += [model for model, lines in rating.shares or () for _ in lines]
+    for number, (charge, model) in enumerate(zip(rating.lines(), models, strict=True), 1):
         amounts = _amounts(line, charge)
         known.append(amounts)
         rows.append(
@@ -206,6 +213,7 @@ def charge_rows(line: Line, entry: RequestEntry, position: int) -> tuple[list[Ro
                 rating.number,
                 number,
                 entry.request.tenant,
+                model,
                 charge[0],
                 charge[1],
                 charge[2],
@@ -330,6 +338,10 @@ def _tags(request: Request) -> list[tuple[str, str]] | None:
     if request.tags is None and request.tags_digest is None:
         return None
     return sorted(((request.tags or {}) | (request.tags_digest or {})).items())
+
+
+def _shares(shares: list[tuple[str, dict[str, int]]] | None) -> str | None:
+    return None if not shares else msgspec.json.encode(dict(shares), order="sorted").decode()
 
 
 def _pairs(counts: dict[str, int] | None) -> list[tuple[str, int]] | None:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from tollbook.core.usage import TOKEN_CLASSES
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Raised when a table changes; a ledger of another version is never opened, it is rebuilt beside."""
 
 
@@ -84,6 +84,7 @@ ATTEMPT_COLUMNS: Final = _columns(
     ("tier_asked", TEXT, "the service tier asked of the vendor"),
     ("body_bytes", COUNT, "size of the request's body as sent"),
     ("output_limit", COUNT, "most output tokens that the request allows"),
+    ("line", TEXT, "keyed digest of the name that the client gave this line of a batch"),
     ("reason", TEXT, "why the attempt was made"),
     ("because", TEXT, "outcome of the attempt before, which led to this one"),
     ("occurred", INSTANT, "when the vendor's work began: the opening entry's instant"),
@@ -114,6 +115,7 @@ OUTCOME_COLUMNS: Final = (
         ("region", TEXT, "region the vendor says it served from"),
         ("tier", TEXT, "service tier the vendor says it used"),
         ("speed", TEXT, "speed the vendor says it used"),
+        ("processing", TEXT, "how it was sent, where that has a price of its own: batch"),
         ("route", TEXT, "targets tried in order; known at the request's last attempt"),
         ("outcome", TEXT, "how the attempt ended"),
         ("status", COUNT, "the vendor's HTTP status"),
@@ -132,6 +134,9 @@ OUTCOME_COLUMNS: Final = (
         ("usage_raw", TEXT, "the vendor's own usage object, as JSON"),
         ("usage_method", TEXT, "how an estimate was made"),
         ("usage_bound", COUNT_MAP, "the most an estimated usage can be, per class"),
+        ("usage_shares", TEXT, "usage by other models inside the answer, as JSON by model; in no other column"),
+        ("vendor_cost", TEXT, "the vendor's own figure in US dollars, exact decimal text; nothing is charged by it"),
+        ("provider", TEXT, "who did the work, where the vendor is a broker and says so"),
         ("rating", COUNT, "number of the rating; null: not rated"),
         ("currency", TEXT, "currency of the amounts"),
         ("price_book", TEXT, "digest of the price book"),
@@ -199,6 +204,7 @@ CHARGES: Final = Table(
             ("rating", COUNT, "number of the rating"),
             ("line", COUNT, "place of the line in its rating, from 1"),
             ("tenant", TEXT, "who is charged"),
+            ("model", TEXT, "the model, where it is not the attempt's; null: the attempt's"),
             ("class", TEXT, "usage class"),
             ("quantity", COUNT, "units charged"),
             ("unit_price", TEXT, "exact price of one unit, decimal text; null: unpriced"),

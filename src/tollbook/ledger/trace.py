@@ -32,7 +32,7 @@ WITHHELD: Final[dict[str, dict[str, frozenset[str]]]] = {
     OPERATOR: {"request": frozenset(), "attempts": frozenset(), "charges": frozenset()},
     TENANT: {
         "request": frozenset(),
-        "attempts": frozenset({"vendor_key", "usage_raw", "price_book"}),
+        "attempts": frozenset({"vendor_key", "usage_raw", "price_book", "vendor_cost"}),
         "charges": frozenset({"unit_price", "unit_price_usd", "price_book", "price_row"}),
     },
 }
@@ -180,7 +180,7 @@ def _request_amounts(rows: _Rows, view: str) -> tuple[Document, str | None]:
 def _attempt(row: Document, charges: list[Document], view: str) -> Document:
     usage = _usage(row)
     amounts = {kind: row.get(f"amount_{kind}") for kind in AMOUNT_KINDS[view]}
-    raw = row["usage_raw"]
+    raw, shares = row["usage_raw"], row["usage_shares"]
     document = {
         "number": row["number"],
         "reason": row["reason"],
@@ -205,6 +205,7 @@ def _attempt(row: Document, charges: list[Document], view: str) -> Document:
         "charges": [_charge(line, view) for line in charges],
         **{name: row[name] for name in _FURTHER},
         "usage_bound": dict(row["usage_bound"]) if row["usage_bound"] is not None else None,
+        "usage_shares": msgspec.json.decode(shares) if shares is not None else None,
     }
     return _without(document, WITHHELD[view]["attempts"])
 
@@ -222,6 +223,8 @@ _FURTHER: Final = (
     "speed",
     "delivered",
     "usage_method",
+    "vendor_cost",
+    "provider",
 )
 """Columns of `attempts` that stand in the object as they are."""
 
@@ -235,6 +238,7 @@ def _open_attempt(row: Document, view: str) -> Document:
 def _charge(line: Document, view: str) -> Document:
     amounts = {kind: line.get(f"amount_{kind}") for kind in AMOUNT_KINDS[view]}
     document = {
+        "model": line["model"],
         "class": line["class"],
         "quantity": line["quantity"],
         "unit_price_usd": line["unit_price"] if line["currency"] == "USD" else None,
