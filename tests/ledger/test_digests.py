@@ -30,8 +30,9 @@ def test_a_digest_is_of_rows_in_order_of_the_key(tmp_path: Path) -> None:
     digest = read(root, table_digests)["charges"]
 
     def rows(lake: Lake) -> list[list[object]]:
-        names = "request_id, number, rating, line, tenant, model, class, quantity, unit_price, CAST(amount_list AS VARCHAR), "
-        names += "CAST(amount_expected AS VARCHAR), CAST(amount_recharge AS VARCHAR), currency, price_book, price_row, "
+        names = "request_id, number, rating, line, tenant, model, class, quantity, unit_price, "
+        names += "CAST(amount_list AS VARCHAR), CAST(amount_expected AS VARCHAR), "
+        names += "CAST(amount_recharge AS VARCHAR), currency, price_book, price_row, "
         names += "epoch_us(occurred), epoch_us(recorded), kind, lane, sequence, digest, position"
         return [list(row) for row in lake.rows(f"SELECT {names} FROM charges")]
 

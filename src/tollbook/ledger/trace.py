@@ -238,7 +238,6 @@ def _open_attempt(row: Document, view: str) -> Document:
 def _charge(line: Document, view: str) -> Document:
     amounts = {kind: line.get(f"amount_{kind}") for kind in AMOUNT_KINDS[view]}
     document = {
-        "model": line["model"],
         "class": line["class"],
         "quantity": line["quantity"],
         "unit_price_usd": line["unit_price"] if line["currency"] == "USD" else None,
@@ -247,6 +246,7 @@ def _charge(line: Document, view: str) -> Document:
         "price_row": line["price_row"],
         "unit_price": line["unit_price"],
         "amounts": _texts(amounts),
+        "model": line["model"],
     }
     return _without(document, WITHHELD[view]["charges"])
 
