@@ -26,8 +26,9 @@ TENANT_SECRETS = {
     "ROAD_ACME": "tb-acme-canary-51d0",
     "ROAD_SEARCH": "tb-search-canary-0c77",
     "ROAD_GLOBEX": "tb-globex-canary-e2e2",
+    "ROAD_SIGNER": "tb-signer-canary-93bd",
 }
-ACME, SEARCH, GLOBEX = TENANT_SECRETS.values()
+ACME, SEARCH, GLOBEX, SIGNER = TENANT_SECRETS.values()
 PATIENCE = 20.0
 
 CONFIG = """
@@ -87,6 +88,7 @@ tenants:
     keys:
       - {name: acme-prod, secret: "env:ROAD_ACME"}
       - {name: acme-search, secret: "env:ROAD_SEARCH", workloads: [search]}
+      - {name: acme-aws, secret: "env:ROAD_SIGNER", access_key_id: TBACMEAWS}
     workloads: [search, support]
   globex: {keys: [{name: globex-prod, secret: "env:ROAD_GLOBEX"}], workloads: [mail]}
 """

@@ -37,6 +37,9 @@ class Transport:
     def abort(self) -> None:
         self.closing = self.aborted = True
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None:
         self.ended = True
 

@@ -13,12 +13,11 @@ import cohere
 import groq
 import openai
 import pytest
-from botocore import UNSIGNED
 from botocore.config import Config
 from google import genai
 from google.genai import types
 from mistralai.client import Mistral
-from real_stage import ACME, RealStage
+from real_stage import ACME, SIGNER, RealStage
 
 from tollbook.core.money import parse_amount
 from tollbook.simulator import Billed
@@ -48,12 +47,8 @@ CLASSES = {
 """The vendor's books in our words."""
 
 
-def _bearer(request: Any, **_: Any) -> None:
-    request.headers["authorization"] = f"Bearer {ACME}"
-
-
 class Clients:
-    """One of each library, all with the same key of a tenant."""
+    """One of each library, all with keys of the same tenant; AWS's signs its requests."""
 
     def __init__(self, stage: RealStage) -> None:
         url = stage.gateway_url
@@ -68,10 +63,10 @@ class Clients:
             "bedrock-runtime",
             region_name="eu-central-1",
             endpoint_url=url,
-            config=Config(retries={"max_attempts": 0}, signature_version=UNSIGNED),
+            aws_access_key_id="TBACMEAWS",
+            aws_secret_access_key=SIGNER,
+            config=Config(retries={"max_attempts": 0}),
         )
-        # By itself it sends a bearer token over TLS only.
-        self.aws.meta.events.register("request-created", _bearer)
 
 
 @pytest.fixture(scope="module")

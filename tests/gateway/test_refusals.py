@@ -121,6 +121,8 @@ ELSEWHERE = {
     "object_unknown": "test_vendor_objects",
     "objects_of_two_keys": "test_vendor_objects",
     "objects_unavailable": "test_vendor_objects",
+    "signature_expired": "test_signed_clients",
+    "signature_wrong": "test_signed_clients",
     "too_many_objects": "test_vendor_objects",
 }
 """Codes that are provoked by other tests than the two above."""

@@ -37,12 +37,14 @@ class BootCaller(Struct, frozen=True):
 
 class Policy(Struct, frozen=True, kw_only=True):
     """What a worker goes by and can be given anew while it runs, `number` counting how often. `secrets` are [vendor,
-    key name, secret]; `callers` by keyed hash under the worker's `pepper`."""
+    key name, secret]; `callers` by keyed hash under the worker's `pepper`; `signers` by access key id, each with the
+    secret that its clients sign with."""
 
     number: int
     settings: Settings
     secrets: list[tuple[str, str, str]]
     callers: dict[str, BootCaller]
+    signers: dict[str, tuple[str, BootCaller]] = {}
 
 
 class WorkerBoot(Struct, frozen=True, kw_only=True):

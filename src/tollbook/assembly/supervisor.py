@@ -37,6 +37,7 @@ from tollbook.core.clock import now
 from tollbook.core.digest import canonical_json
 from tollbook.core.faults import BadInput, Fault, JournalUnavailable
 from tollbook.core.settings import Secrets, Settings, recorded_form
+from tollbook.gateway.tls import server_context
 from tollbook.journal.book import Book, BookLock
 from tollbook.journal.entry import ConfigurationLoaded
 from tollbook.journal.objects import ObjectStore
@@ -83,6 +84,8 @@ class Supervisor:
             for name in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(name, self._stopping.set)
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+            if self._settings.gateway.tls is not None:
+                server_context(self._settings.gateway.tls)  # each worker makes its own; one that cannot is told of here
             listener = await _bind(self._settings.gateway.listen)
             self._address = _address(listener)
             try:
@@ -240,15 +243,15 @@ class Supervisor:
     def _policy(self) -> Policy:
         vault = self._secrets.vendors
         secrets = [(vendor, key, secret) for vendor, keys in vault.items() for key, secret in keys.items()]
-        return Policy(number=self._number, settings=self._settings, secrets=secrets, callers=self._callers())
-
-    def _callers(self) -> dict[str, BootCaller]:
-        callers: dict[str, BootCaller] = {}
+        policy = Policy(number=self._number, settings=self._settings, secrets=secrets, callers={}, signers={})
         for tenant in self._settings.tenants.values():
             for key in tenant.keys:
-                hashed = key_hash(self._pepper, self._secrets.tenants[tenant.name][key.name])
-                callers[hashed] = BootCaller(tenant.name, key.name, key.workloads or tenant.workloads)
-        return callers
+                secret = self._secrets.tenants[tenant.name][key.name]
+                caller = BootCaller(tenant.name, key.name, key.workloads or tenant.workloads)
+                policy.callers[key_hash(self._pepper, secret)] = caller
+                if key.access_key_id is not None:
+                    policy.signers[key.access_key_id] = (secret, caller)
+        return policy
 
     def _record_configuration(self, settings: Settings) -> None:
         named = ObjectStore(self._book.root).put(canonical_json(recorded_form(settings)))

@@ -5,6 +5,7 @@ import gc
 import signal
 import socket
 import sqlite3
+import ssl
 import sys
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from tollbook.assembly.lanes import WorkerLanes
 from tollbook.core.clock import now
 from tollbook.core.digest import keyed_digest
 from tollbook.core.faults import JournalUnavailable
+from tollbook.core.settings import Settings
 from tollbook.gateway.admission import Admission, Caller
 from tollbook.gateway.claims import Claims
 from tollbook.gateway.connection import ClientConnection
@@ -37,6 +39,7 @@ from tollbook.gateway.objects import Objects, ObjectTable
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.recorder import Recorder
 from tollbook.gateway.road import Road
+from tollbook.gateway.tls import server_context
 from tollbook.gateway.upstream import Pool, SocketAddress
 from tollbook.journal.closing import is_live
 from tollbook.journal.personal import PersonalWriter
@@ -85,7 +88,11 @@ class Worker:
         )
 
     def _road_of(self, policy: Policy) -> Road:
-        admission = Admission(_callers(policy), partial(key_hash, self._boot.pepper), self._personal.digest)
+        hash_key = partial(key_hash, self._boot.pepper)
+        settings = policy.settings
+        callers = {hashed: _caller(settings, told) for hashed, told in policy.callers.items()}
+        signers = {key: (secret, _caller(settings, told)) for key, (secret, told) in policy.signers.items()}
+        admission = Admission(callers, hash_key, self._personal.digest, signers)
         return Road(self._parts, admission, list(ADAPTERS), self._desk, self._idempotency)
 
     def _change(self, policy: Policy) -> None:
@@ -105,7 +112,9 @@ class Worker:
         """Serve until told to stop, then drain and end the lanes."""
         loop = asyncio.get_running_loop()
         self._channel = await Channel.over(control)
-        server = await loop.create_server(lambda: ClientConnection(self._entrance), sock=self._listener, backlog=1024)
+        server = await loop.create_server(
+            lambda: ClientConnection(self._entrance), sock=self._listener, backlog=1024, ssl=self._tls()
+        )
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stopping.set)
         tasks = [loop.create_task(work) for work in (self._listen(), self._tick(), self._beat())]
@@ -122,6 +131,10 @@ class Worker:
         self._personal.close()
         for task in failed:
             task.result()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        tls = self._boot.policy.settings.gateway.tls
+        return None if tls is None else server_context(tls)
 
     async def _drain(self) -> None:
         """Let requests end by themselves within the grace; what is left is cut and settled as such."""
@@ -198,11 +211,8 @@ class Worker:
         return True
 
 
-def _callers(policy: Policy) -> dict[str, Caller]:
-    def caller(told: BootCaller) -> Caller:
-        return Caller(policy.settings.tenants[told.tenant], told.key, told.workloads)
-
-    return {hashed: caller(told) for hashed, told in policy.callers.items()}
+def _caller(settings: Settings, told: BootCaller) -> Caller:
+    return Caller(settings.tenants[told.tenant], told.key, told.workloads)
 
 
 def main() -> None:

@@ -28,8 +28,9 @@ def serve(config: ConfigOption = None) -> None:
 
 def _say_where(settings: Settings, path: Path, address: str) -> None:
     console = screen.console(stderr=True)
+    scheme = "http" if settings.gateway.tls is None else "https"
     console.print(
-        f"serving on http://{screen.escape(address)} by {screen.escape(path)}; book {screen.escape(settings.book)}"
+        f"serving on {scheme}://{screen.escape(address)} by {screen.escape(path)}; book {screen.escape(settings.book)}"
     )
     if settings.journal.sync == "off":
         console.print("journal.sync is off: entries are lost when power fails", style="yellow")

@@ -16,7 +16,7 @@ from tollbook.config.checks import check
 from tollbook.config.reader import Reader
 from tollbook.config.secrets import references, resolve, secret_of
 from tollbook.core.faults import BadConfiguration
-from tollbook.core.settings import Settings, Vendor, digest_of
+from tollbook.core.settings import Settings, Tls, Vendor, digest_of
 
 __all__ = ["DEFAULT_PATH", "ENVIRONMENT_VARIABLE", "find_path", "load", "parse", "references", "resolve", "secret_of"]
 
@@ -62,6 +62,7 @@ def _completed(settings: Settings, base: Path) -> Settings:
     settings = replace(
         settings,
         book=str(base / settings.book),
+        gateway=replace(settings.gateway, tls=_whole_tls(settings.gateway.tls, base)),
         journal=replace(settings.journal, anchor=_whole(settings.journal.anchor, base)),
         charging=_whole(settings.charging, base),
         charging_rules=load_charging(None if settings.charging is None else base / settings.charging),
@@ -88,6 +89,10 @@ def _completed_vendor(vendor: Vendor, base: Path) -> Vendor:
         billing=vendor.billing or PARTIES.get(vendor.format, vendor.format),
         ca_file=_whole(vendor.ca_file, base),
     )
+
+
+def _whole_tls(tls: Tls | None, base: Path) -> Tls | None:
+    return None if tls is None else Tls(certificate=str(base / tls.certificate), key=str(base / tls.key))
 
 
 def _whole(path: str | None, base: Path) -> str | None:

@@ -19,6 +19,7 @@ def check(settings: Settings, reader: Reader) -> None:
     for name, tenant in settings.tenants.items():
         _check_tenant(tenant, ("tenants", name), known["models"], reader)
     _check_secrets(settings, reader)
+    _check_access_keys(settings, reader)
 
 
 def _check_gateway(settings: Settings, reader: Reader) -> None:
@@ -110,6 +111,17 @@ def _check_secrets(settings: Settings, reader: Reader) -> None:
             if other != f"tenants.{name}.keys[{index}]":
                 place: Place = ("tenants", name, "keys", index, "secret")
                 reader.problem(place, f"the same secret as {other}; give each key its own")
+
+
+def _check_access_keys(settings: Settings, reader: Reader) -> None:
+    """Two tenant keys with one access key id would leave open who is charged."""
+    seen: set[str] = set()
+    for name, tenant in settings.tenants.items():
+        for index, key in enumerate(tenant.keys):
+            if key.access_key_id is not None and key.access_key_id in seen:
+                place: Place = ("tenants", name, "keys", index, "access_key_id")
+                reader.problem(place, f"the id {key.access_key_id} is used twice; give each key its own")
+            seen |= {key.access_key_id} if key.access_key_id is not None else set()
 
 
 def _check_known(what: str, names: Sequence[str], known: Iterable[str], place: Place, reader: Reader) -> None:

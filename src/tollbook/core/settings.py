@@ -21,6 +21,7 @@ ModelName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,127}$", title="a name of letters, digits and . _ @ : / + -")
 ]
 FieldValue: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+AccessKeyId: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{3,128}$", title="3 to 128 letters, digits and _")]
 VendorId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Failure: TypeAlias = Annotated[
     str,
@@ -74,6 +75,13 @@ class OwnTimeouts(Struct, frozen=True, kw_only=True):
     total: Annotated[_Seconds | None, Meta(extra=_DURATION, description="Instead of gateway.timeouts.total.")] = None
 
 
+class Tls(Struct, frozen=True, kw_only=True):
+    """What the gateway proves itself with to clients; read when a worker starts."""
+
+    certificate: Annotated[str, Meta(min_length=1, description="File of the certificate and those above it, PEM.")]
+    key: Annotated[str, Meta(min_length=1, description="File of its private key, PEM, without a password.")]
+
+
 class Gateway(Struct, frozen=True, kw_only=True):
     """The road: where clients come in, and what one request may take."""
 
@@ -85,6 +93,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
             description="Host and port that clients connect to; port 0 takes a free one.",
         ),
     ] = "127.0.0.1:8080"
+    tls: Annotated[Tls | None, Meta(description="Serve https. Absent: http, for a proxy of your own in front.")] = None
     workers: Annotated[int, Meta(ge=1, le=64, description="How many worker processes carry the traffic.")] = 1
     client_gone: Annotated[
         Literal["drain", "cancel"],
@@ -276,13 +285,20 @@ class Model(Struct, frozen=True, kw_only=True):
 
 
 class TenantKey(Struct, frozen=True, kw_only=True):
-    """A key that a tenant's clients present: a reference or secret in the file, only a hash in a worker."""
+    """A key that a tenant's clients present, or sign with: a reference or secret in the file."""
 
     name: Annotated[Name, Meta(description="Our name for the key: the dimension `key`.")]
     secret: Annotated[str, Meta(extra=_SECRET, description=_KEPT_IN)]
     workloads: Annotated[
         tuple[Name, ...], Meta(description="The tenant's workloads it may name; empty: all of them.")
     ] = ()
+    access_key_id: Annotated[
+        AccessKeyId | None,
+        Meta(
+            description="For clients that sign requests as AWS wants it (SigV4): the id they sign with, the secret "
+            "being `secret`. Workers hold the secrets of such keys; of all others a hash."
+        ),
+    ] = None
 
     def __repr__(self) -> str:
         return f"TenantKey({self.name!r}, {reference_of(self.secret)})"

@@ -7,8 +7,10 @@ from urllib.parse import parse_qs, unquote
 
 from msgspec import Struct
 
+from tollbook.core.clock import Clock, now
 from tollbook.core.identity import is_request_id, parse_traceparent
 from tollbook.core.settings import Tenant
+from tollbook.gateway import sigv4
 from tollbook.gateway.message import ClientRequest
 from tollbook.gateway.refusal import Refusal
 
@@ -60,10 +62,19 @@ class Dimensions(Struct, frozen=True, kw_only=True):
 
 
 class Admission:
-    """Finds the caller of a request and reads its dimensions."""
+    """Finds the caller of a request and reads its dimensions. `signers` are secret and caller by access key id."""
 
-    def __init__(self, callers: dict[str, Caller], hash_key: Callable[[str], str], digest: Digest) -> None:
+    def __init__(
+        self,
+        callers: dict[str, Caller],
+        hash_key: Callable[[str], str],
+        digest: Digest,
+        signers: dict[str, tuple[str, Caller]] | None = None,
+        clock: Clock = now,
+    ) -> None:
         self._callers: Final = callers
+        self._signers: Final = signers or {}
+        self._clock: Final = clock
         self._hash: Final = hash_key
         self._digest: Final = digest
         # What proved to be a caller's once, as it was sent: a hash less per request. Refused ones are not kept.
@@ -72,7 +83,7 @@ class Admission:
     def caller(self, request: ClientRequest) -> Caller:
         """The owner of the request's credential.
 
-        Raises Refusal 401 when there is none, an unknown one, or two that differ.
+        Raises Refusal 401 when there is none, an unknown one, or two that differ; a signature stands alone.
         """
         sent = [field for field in request.headers if field[0] in _CREDENTIALS]
         if b"key=" in request.query:
@@ -83,14 +94,28 @@ class Admission:
             known = self._known.get(sent[0])
             if known is not None:
                 return known
+        if any(name == b"authorization" and value.startswith(sigv4.ALGORITHM) for name, value in sent):
+            return self._signer(request, sent)
         caller = self._find({_secret(name, value) for name, value in sent})
         if len(sent) == 1 and len(self._known) < KNOWN_LIMIT:
             self._known[sent[0]] = caller
         return caller
 
+    def _signer(self, request: ClientRequest, sent: list[tuple[bytes, bytes]]) -> Caller:
+        """Whose signature it is: judged anew each time, since it holds for this very request only."""
+        if len(sent) > 1:
+            raise _two_credentials()
+        signature = sigv4.read_signature(sent[0][1])
+        found = self._signers.get(signature.access_key_id)
+        if found is None:
+            raise Refusal(401, "credential_unknown", "this access key id is not known here")
+        secret, caller = found
+        sigv4.verify(request, signature, secret, self._clock())
+        return caller
+
     def _find(self, secrets: set[str]) -> Caller:
         if len(secrets) > 1:
-            raise Refusal(401, "two_credentials", "the request carries two different credentials; send one")
+            raise _two_credentials()
         if not secrets:
             raise Refusal(401, "credential_missing", "no key: send it as 'Authorization: Bearer ...' or 'x-api-key'")
         caller = self._callers.get(self._hash(secrets.pop()))
@@ -166,6 +191,10 @@ class _Named:
                 raise Refusal(400, "too_many_tags", f"a request carries at most {TAG_COUNT_LIMIT} tags")
         else:
             self.values[name] = value
+
+
+def _two_credentials() -> Refusal:
+    return Refusal(401, "two_credentials", "the request carries two different credentials; send one")
 
 
 def _secret(name: bytes, value: bytes) -> str:

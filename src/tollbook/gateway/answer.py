@@ -17,6 +17,8 @@ from tollbook.providers.contract import Adapter
 
 _JSON: Final = (b"content-type", b"application/json")
 
+_PLAIN: Final = (b"", b"identity")
+
 _WITHHELD: Final = HOP_BY_HOP | {
     b"content-length",
     b"set-cookie",
@@ -37,6 +39,11 @@ def is_stream(headers: Headers, types: tuple[bytes, ...], asked: bool) -> bool:
             told = value.lower()
             return told.startswith(types) and (asked or not told.startswith(b"application/json"))
     return False
+
+
+def is_encoded(headers: Headers) -> bool:
+    """Whether an answer came compressed, which we never ask for."""
+    return any(name == b"content-encoding" and value.strip().lower() not in _PLAIN for name, value in headers)
 
 
 def backoff(base: float, tried: int, reason: str) -> float:

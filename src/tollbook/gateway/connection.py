@@ -1,18 +1,24 @@
 """One client's connection: parses requests, hands each to the road in turn, writes what comes back."""
 
 import asyncio
+import socket
+import struct
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import httptools
 
 from tollbook.gateway.message import ClientRequest, Headers
+from tollbook.gateway.unchunked import Unchunked
 
 HEADERS_LIMIT: Final = 64 * 1024
 HEADER_COUNT_LIMIT: Final = 128
 PIPELINE_LIMIT: Final = 16
 LINGER_SECONDS: Final = 2.0
 """How long what a refused client still sends is read and thrown away (RFC 9112, section 9.6)."""
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER of no time: closing resets the connection."""
 
 _FRAMING: Final = frozenset((b"expect", b"content-length"))
 
@@ -78,6 +84,7 @@ class ClientConnection(asyncio.Protocol):
         self._waiting: list[ClientRequest] = []
         self._busy = False
         self._slow = False
+        self._unchunked: Unchunked | None = None
         self.closed = False
         self.draining = False
         self._time: Final = asyncio.get_running_loop().time
@@ -167,7 +174,7 @@ class ClientConnection(asyncio.Protocol):
         for name, value in self._headers:
             if name not in _FRAMING:
                 continue
-            if name == b"expect" and value.lower() == b"100-continue" and not self._busy:
+            if name == b"expect" and value.lower() == b"100-continue" and not self._busy and not self._old():
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             elif name == b"content-length" and int(value) > self._road.body_limit:
                 self._too_large()
@@ -198,7 +205,8 @@ class ClientConnection(asyncio.Protocol):
             query=query,
             headers=self._headers,
             body=bytes(self._body),
-            keep_alive=self._parser.should_keep_alive(),
+            keep_alive=self._parser.should_keep_alive() and not self._old(),
+            chunks=not self._old(),
         )
         if self._busy:
             self._queue(request)
@@ -209,8 +217,12 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client; nothing happens when it is gone."""
-        if not self.closed:
+        if self.closed:
+            return
+        if self._unchunked is None:
             self._transport.write(data)
+        else:
+            self._unchunked.feed(data)
 
     def done(self, keep_alive: bool) -> None:
         """The answer is whole: take the next request or close."""
@@ -237,8 +249,11 @@ class ClientConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection: the client must see that the answer is not whole."""
-        if not self.closed:
-            self._transport.abort()
+        if self.closed:
+            return
+        if self._unchunked is not None:  # without chunks, an orderly end would say that the answer is whole
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
 
     @property
     def idle(self) -> bool:
@@ -255,8 +270,14 @@ class ClientConnection(asyncio.Protocol):
         self._transport.resume_reading()
         self._begin(self._waiting.pop(0))
 
+    def _old(self) -> bool:
+        """Whether the message being parsed is of HTTP/1.0."""
+        return bool(self._parser.get_http_version() == "1.0")
+
     def _begin(self, request: ClientRequest) -> None:
         self._busy = True
+        if not request.chunks:
+            self._unchunked = Unchunked(self._transport.write)
         exchange = self._road.handle(self, request)
         if self._busy:
             self._exchange = exchange
@@ -279,5 +300,6 @@ class ClientConnection(asyncio.Protocol):
         self._overflow = (status, code, message)
         self._road.malformed(self, status, code, message)
         # A socket closed with bytes unread resets the connection, and the client may never see why it is refused.
-        self._transport.write_eof()
+        if self._transport.can_write_eof():  # TLS cannot
+            self._transport.write_eof()
         asyncio.get_running_loop().call_later(LINGER_SECONDS, self.close)

@@ -10,6 +10,7 @@ from tollbook.gateway.recorder import Opening
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.settling import Facts
 from tollbook.journal.entry import Attempt
+from tollbook.providers.adapter import Encoded
 from tollbook.providers.contract import Adapter, Call, Prepared, StreamReader
 from tollbook.providers.limits import asked_limit
 
@@ -101,7 +102,8 @@ class Leg:
     def answering(self, call: UpstreamCall) -> None:
         assert call.status is not None
         if call.status < 300 and answer.is_stream(call.headers, self.adapter.stream_types, self.prepared.streams):
-            self.reader = self.adapter.stream(self.prepared)
+            encoded = answer.is_encoded(call.headers)
+            self.reader = Encoded() if encoded else self.adapter.stream(self.prepared)
         self._owner.answering(self)
 
     def answer_data(self, data: bytes) -> None:

@@ -27,7 +27,8 @@ _REASONS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".
 
 
 class ClientRequest(Struct):
-    """A client's request, complete. `path` is without its query; header names are in lower case."""
+    """A client's request, complete. `path` is without its query; header names are in lower case; `chunks` is False
+    for a client of HTTP/1.0, which cannot take its answer in chunks."""
 
     method: bytes
     path: bytes
@@ -35,6 +36,7 @@ class ClientRequest(Struct):
     headers: Headers
     body: bytes
     keep_alive: bool
+    chunks: bool = True
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the first header of that name."""

@@ -48,6 +48,8 @@ REFUSALS: Final = {
     "request_unknown": "404: the book holds no such request of this tenant",
     "route_unknown": "404: no such route",
     "shutting_down": "503: the gateway is being stopped",
+    "signature_expired": "401: an AWS signature's date is more than five minutes from the gateway's clock",
+    "signature_wrong": "401: an AWS signature is malformed, or not that of this request by this key",
     "tenant_concurrency": "429: the tenant has as many requests under way as it may (limits.concurrent)",
     "too_many_objects": "400: more than 64 vendor objects are named",
     "too_many_tags": "400: more than 16 tags",

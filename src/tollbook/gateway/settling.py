@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 from tollbook.core.charging import Bearers
 from tollbook.core.usage import Usage
 from tollbook.core.vocabulary import weakest_basis
-from tollbook.gateway import charging
+from tollbook.gateway import answer, charging
 from tollbook.gateway.attempt import Ending, UpstreamCall
 from tollbook.gateway.message import Headers
 from tollbook.gateway.rating import Conditions, rated
@@ -16,6 +16,7 @@ from tollbook.gateway.recorder import Opening
 from tollbook.gateway.request import Admitted
 from tollbook.journal.entry import Attempt, Rating, Settlement
 from tollbook.pricing.rate import Rater
+from tollbook.providers.adapter import encoded
 from tollbook.providers.answer import WORD_LIMIT, flag, word
 from tollbook.providers.contract import Reading, StreamReader
 
@@ -167,7 +168,10 @@ def _reading(facts: Facts) -> Reading:
         reading = facts.reader.reading()
         adapter.read_head(reading, call.headers)
     else:
-        reading = adapter.read(call.status, call.headers, facts.body)
+        if call.status < 300 and answer.is_encoded(call.headers):
+            reading = encoded(len(facts.body))
+        else:
+            reading = adapter.read(call.status, call.headers, facts.body)
         if facts.ending.lost is not None:
             reading.complete = False
     if adapter.region_headers and reading.region is None:

@@ -14,6 +14,7 @@ import httptools
 from tollbook.core.faults import BadInput, Fault
 from tollbook.core.settings import Vendor
 from tollbook.gateway.message import Headers
+from tollbook.gateway.tls import client_context
 
 IDLE_SECONDS: Final = 15.0
 """A connection idle for longer is not used again: vendors close theirs after 60 s and more, and a request written
@@ -277,7 +278,7 @@ class VendorAddress:
         self.authority: Final = parts.netloc.rpartition("@")[2]
         self.url: Final = f"{parts.scheme}://{self.authority}{self.path}"
         self._private: Final = vendor.allow_private
-        self._tls: Final = _tls_context(vendor.ca_file) if parts.scheme == "https" else None
+        self._tls: Final = client_context(vendor.ca_file) if parts.scheme == "https" else None
         self._resolved: tuple[float, list[str]] = (0.0, [])
 
     async def dial(self, factory: Any) -> VendorConnection:
@@ -336,9 +337,3 @@ def names_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -178,6 +178,25 @@ class Passing:
         return Reading()
 
 
+class Encoded(Passing):
+    """A compressed stream: it passes unread, and its bytes are a floor of its text."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def feed(self, data: bytes) -> bytes:
+        self._size += len(data)
+        return data
+
+    def reading(self) -> Reading:
+        return encoded(self._size)
+
+
+def encoded(size: int) -> Reading:
+    """What is known of a compressed answer of some bytes."""
+    return Reading(flags=["encoded_body"], output_text=size, output_deltas=1)
+
+
 _ObjectTable = tuple[list[tuple[str, str]], list[tuple[str, tuple[bytes, ...], list[tuple[str, str]]]]]
 
 

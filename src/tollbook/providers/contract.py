@@ -98,6 +98,7 @@ FLAGS: Final = {
     "partial_usage": "some classes were reported and then the answer broke off",
     "raw_too_long": "the vendor's usage object is longer than 8 KiB and was not kept",
     "unreadable_body": "the answer could not be decoded",
+    "encoded_body": "the answer came compressed although that was not asked for; it was passed on unread",
     "unreadable_event": "an event of the stream could not be decoded",
     "event_too_long": "an event of the stream was longer than its reader allows and passed on unread",
     "background": "the work goes on at the vendor: its usage comes when the response is fetched",
