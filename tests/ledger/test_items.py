@@ -131,7 +131,7 @@ def test_evidence_of_an_attempt_that_was_settled_is_a_broken_promise(tmp_path: P
     opened = story.open()
     story.settle(opened)
     matched(story, opened, 2, "1")
-    with pytest.raises(BrokenPromise, match="not unsettled"):
+    with pytest.raises(BrokenPromise, match="awaits nothing"):
         load(tmp_path, story.heads())
 
 

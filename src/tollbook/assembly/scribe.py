@@ -15,7 +15,9 @@ from tollbook.assembly.acts import Acts
 from tollbook.assembly.ageing import Ageing
 from tollbook.assembly.boot import BookBoot, receive, supervisor_gone
 from tollbook.assembly.child import TRY_LATER, say
+from tollbook.assembly.matching import Matching
 from tollbook.core.faults import BookLocked, Fault, JournalUnavailable
+from tollbook.gateway.awaited import AwaitedTable
 from tollbook.journal.book import Book
 from tollbook.journal.files import write_whole
 from tollbook.journal.personal import PersonalDirectory
@@ -32,6 +34,7 @@ HEARTBEAT_SECONDS: Final = 4.0
 SEAL_SECONDS: Final = 15.0
 ABSORB_SECONDS: Final = 1.0
 AGE_SECONDS: Final = 600.0
+MATCH_SECONDS: Final = 1.0
 IDLE_LOAD_SECONDS: Final = 5.0
 """Heads that cover nothing but heartbeats are loaded together, at most this late."""
 LAST_SECONDS: Final = 20.0
@@ -127,9 +130,11 @@ class Scribe:
         self._personal.reapply(self._lane.recovered.erasures)
         self._loading: Final = Loading(root)
         self._ageing: Final = Ageing(self._book, self._lane, boot.settings)
+        self._awaited: Final = AwaitedTable(root / "state.sqlite")
+        self._matching: Final = Matching(self._lane, self._awaited)
         self._acts: Final = Acts(root, self._lane, self._personal)
         self._stop: Final = stop
-        self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb", "age"), 0.0)
+        self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb", "age", "match"), 0.0)
 
     def run(self, control: socket.socket) -> None:
         """Work until told to stop, or until the supervisor is gone: then another scribe may wait for our place."""
@@ -141,6 +146,7 @@ class Scribe:
         finally:
             self._acts.close()
             self._loading.close()
+            self._awaited.close()
             self._lane.close("stopped")
 
     def _turn(self) -> None:
@@ -151,7 +157,18 @@ class Scribe:
             self._personal.absorb()
         if self._is_due("seal", SEAL_SECONDS):
             self._sealer.seal_next()
+        self._match()
         self._age()
+
+    def _match(self) -> None:
+        """Take over what vendors told later, as far as the ledger knows the attempts."""
+        lake = self._loading.lake
+        if lake is None or not self._is_due("match", MATCH_SECONDS):
+            return
+        try:
+            self._matching.match(lake)
+        except (duckdb.Error, sqlite3.Error) as fault:
+            say(f"what vendors told later waits: {fault}")
 
     def _age(self) -> None:
         """Settle by estimate what has been unsettled for too long, as far as the ledger knows."""

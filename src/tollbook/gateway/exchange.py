@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tollbook.core.clock import SECOND
 from tollbook.core.faults import BadInput, JournalUnavailable
 from tollbook.core.settings import Target, Vendor, VendorKey
-from tollbook.gateway import answer, routing, settling
+from tollbook.gateway import answer, awaited, routing, settling
 from tollbook.gateway.attempt import Ending, UpstreamCall
 from tollbook.gateway.connection import ClientConnection
 from tollbook.gateway.idempotency import RecordingConnection
@@ -24,8 +24,8 @@ from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.routing import Plan
 from tollbook.gateway.upstream import Pool
-from tollbook.journal.entry import Attempt, Close
-from tollbook.providers.contract import Prepared
+from tollbook.journal.entry import Attempt, Close, RequestEntry
+from tollbook.providers.contract import Prepared, Reading
 
 _GOOD: Final = frozenset(range(200, 300))
 
@@ -328,6 +328,9 @@ class Exchange:
         if admitted.call.route.method == "DELETE" and status is not None and status < 300:
             for named in admitted.adapter.objects(admitted.call):
                 self._parts.objects.forget(tenant, named)
+        if admitted.adapter.purpose == "object" and awaited.is_told(settled.reading, status):
+            for named in admitted.adapter.objects(admitted.call):
+                self._parts.objects.tell(tenant, named, lambda opening: self._told(opening, settled.reading))
         if not made:
             then()
             return
@@ -336,7 +339,11 @@ class Exchange:
             Owned(kind, name, attempt.vendor, attempt.vendor_key, admitted.facts.id, attempt.number, settled.at)
             for kind, name in made
         ]
-        self._parts.objects.keep(tenant, owned, then)
+        begun = awaited.is_begun(settled.reading, settled.outcome)
+        self._parts.objects.keep(tenant, owned, then, leg.opening if begun else None)
+
+    def _told(self, opening: Opening, reading: Reading) -> RequestEntry:
+        return awaited.settlement_of(opening, reading, self._admitted.adapter.name, self._parts)
 
     def _own_error(self, leg: Leg, ending: Ending, settled: settling.Settled) -> Refusal | None:
         """The gateway's own final error, where no answer of a vendor can be passed on."""

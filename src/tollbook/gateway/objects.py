@@ -13,8 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from tollbook.gateway.awaited import AwaitedTable
 from tollbook.gateway.connection import Exchange
+from tollbook.gateway.recorder import Opening
 from tollbook.gateway.refusal import Refusal
+from tollbook.journal.entry import RequestEntry
 from tollbook.providers.contract import VendorObject
 
 _Result = TypeVar("_Result")
@@ -58,6 +61,7 @@ class ObjectTable:
         self._database.execute("pragma journal_mode=wal")
         self._database.execute("pragma synchronous=normal")
         self._database.execute(_SCHEMA)
+        self.awaited: Final = AwaitedTable(path)
 
     def keep(self, tenant: str, objects: Sequence[Owned]) -> None:
         """Put objects on record; one that is on record keeps its maker."""
@@ -92,6 +96,7 @@ class ObjectTable:
         return [Owned(*row) for row in rows]
 
     def close(self) -> None:
+        self.awaited.close()
         self._database.close()
 
 
@@ -169,18 +174,45 @@ class Objects:
         self._task(look())
         return Looking()
 
-    def keep(self, tenant: str, objects: Sequence[Owned], then: Callable[[], None]) -> None:
-        """Put objects on record; `then` is called on the loop once they are, or cannot be."""
+    def keep(
+        self, tenant: str, objects: Sequence[Owned], then: Callable[[], None], awaited: Opening | None = None
+    ) -> None:
+        """Put objects on record; `then` is called on the loop once they are, or cannot be. `awaited` is the attempt
+        that they were made by, where its work goes on at the vendor."""
 
         async def write() -> None:
             # What cannot be put on record is unknown from now on: refused to everybody, its maker included.
             try:
                 await self._run(self._table.keep, tenant, objects)
+                if awaited is not None:
+                    for one in objects:
+                        if one.kind == "response":
+                            named = VendorObject(one.kind, one.id)
+                            await self._run(self._table.awaited.expect, tenant, named, awaited)
             except sqlite3.Error as fault:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": "vendor objects cannot be put on record", "exception": fault}
                 )
             then()
+
+        self._task(write())
+
+    def tell(self, tenant: str, named: VendorObject, settle: Callable[[Opening], RequestEntry]) -> None:
+        """Put on record what the vendor told of an object, if its usage is awaited; `settle` makes the entry."""
+
+        async def write() -> None:
+            table = self._table.awaited
+            try:
+                opening = await self._run(table.find, tenant, named)
+                if opening is not None:
+                    await self._run(table.tell, tenant, named, settle(opening))
+            except sqlite3.Error as fault:
+                asyncio.get_running_loop().call_exception_handler(
+                    {
+                        "message": "what a vendor told cannot be put on record; it is when it is fetched again",
+                        "exception": fault,
+                    }
+                )
 
         self._task(write())
 

@@ -34,7 +34,7 @@ KINDS: Final = {
     "request.closed": "a request that ended without any attempt (refused, replayed)",
     "attempt.unsettled": "an attempt whose lane ended before it was settled; written by the supervisor",
     "attempt.aged": "an attempt that stayed unsettled: its usage by estimate, until evidence comes; the scribe's",
-    "attempt.matched": "what the vendor told later of an attempt that was unsettled; it stands instead of what was",
+    "attempt.matched": "what the vendor told later of an unsettled attempt, or of work that went on; it stands now",
     "gap.recorded": "what was forwarded unrecorded while the journal could not be written",
     "lane.opened": "the supervisor is about to start a writer with this lane",
     "lane.closed": "the supervisor has reaped the lane's writer: where the lane ends, and why",

@@ -45,6 +45,8 @@ Rows: TypeAlias = defaultdict[str, list[Row]]
 
 _LATER: Final = frozenset({"attempt.aged", "attempt.matched"})
 _IS_UNSETTLED: Final = ATTEMPTS.names.index("unsettled_attempts")
+_IS_UNREPORTED: Final = ATTEMPTS.names.index("unreported_attempts")
+_KIND: Final = ATTEMPTS.names.index("kind")
 _RATING: Final = ATTEMPTS.names.index("rating")
 _REAPED_BY_NONE: Final = frozenset({"book", "supervisor"})
 """Roles whose lanes end with their own `lane.end`; the others are closed by the supervisor."""
@@ -85,18 +87,20 @@ class Opening(Struct):
 
 
 class Standing(Struct):
-    """The row that stands for an attempt that was booked as unsettled, and its priced lines."""
+    """The row that stands for an attempt that was booked as unsettled, and its priced lines; or, `background`, for one
+    whose work went on at the vendor."""
 
     row: Row
     charges: list[Row]
+    background: bool = False
 
 
 class State(Struct):
     """The ledger at a position, as far as folding needs it.
 
     `interrupted` are requests that a supervisor ended for a dead worker, until the worker's lane is closed: one that
-    died over it says it again. `unsettled` are the attempts that were ever booked as such, by lane and number of their
-    opening, each with the row that stands for it.
+    died over it says it again. `unsettled` are the attempts that were ever booked as such, or as work that goes on at
+    the vendor, by lane and number of their opening, each with the row that stands for it.
     """
 
     position: int = 0
@@ -178,11 +182,14 @@ def _settle(state: State, position: int, line: Line, rows: Rows, totals: Totals)
     if standing is not None:
         if line.kind == "attempt.unsettled":
             return  # a supervisor that died while it closed a lane says again what its predecessor had said
+        if standing.background and standing.row[_KIND] == "attempt.matched":
+            return  # what the vendor told first stands
         opened, found = opened_of(standing.row), False
-        counted = Counted(0, 0, -int(standing.row[_IS_UNSETTLED] > 0))
+        unreported = standing.row[_IS_UNREPORTED] if standing.background else 0
+        counted = Counted(0, 0, -int(standing.row[_IS_UNSETTLED] > 0), unreported)
         _take_back(standing, line, position, rows, totals)
     elif line.kind in _LATER:
-        raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} of an attempt that is not unsettled")
+        raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} of an attempt that awaits nothing")
     else:
         opened, found = _find_opening(state, position, line, entry, attempt.number, settled.sequence)
         if not found and line.kind == "attempt.unsettled":
@@ -200,8 +207,9 @@ def _settle(state: State, position: int, line: Line, rows: Rows, totals: Totals)
     rows["attempts"].append(row)
     rows["charges"] += charges
     totals.add(entry, amounts, charges, row)
-    if standing is not None or line.kind == "attempt.unsettled":
-        state.unsettled[name] = Standing(row, charges)
+    background = standing.background if standing is not None else "background" in (settled.flags or ())
+    if standing is not None or background or line.kind == "attempt.unsettled":
+        state.unsettled[name] = Standing(row, charges, background)
     if close is not None:
         rows["requests"].append(request_row(asked, line, entry, position))
 

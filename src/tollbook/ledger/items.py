@@ -32,6 +32,8 @@ _UNPRICED: Final = (
 )
 _BACKGROUND: Final = (
     "SELECT *, 'background' AS state FROM attempts WHERE list_contains(flags, 'background') "
+    "AND (opened_lane, opened_sequence) NOT IN "
+    "(SELECT opened_lane, opened_sequence FROM attempts WHERE kind = 'attempt.matched') "
     "AND basis <> 'provider_reported' AND coalesce(response_id, '') NOT IN "
     "(SELECT response_id FROM attempts WHERE basis = 'provider_reported' AND response_id IS NOT NULL)"
 )

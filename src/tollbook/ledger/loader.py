@@ -189,9 +189,12 @@ class Loader:
 
 
 def _unsettled(lake: Lake) -> dict[tuple[str, int], Standing]:
-    """The attempts that were ever booked as unsettled, each with the row that stands for it now."""
+    """The attempts that were ever booked as unsettled or as going on, each with the row that stands for it now."""
     names = ", ".join(quote(name) for name in ATTEMPTS.names)
-    buried = "SELECT opened_lane, opened_sequence FROM attempts WHERE kind = 'attempt.unsettled'"
+    buried = (
+        "SELECT opened_lane, opened_sequence FROM attempts "
+        "WHERE kind = 'attempt.unsettled' OR list_contains(flags, 'background')"
+    )
     standing: dict[tuple[str, int], Standing] = {}
     found = lake.rows(
         f"SELECT {names} FROM attempts WHERE (opened_lane, opened_sequence) IN ({buried}) "
@@ -208,7 +211,10 @@ def _unsettled(lake: Lake) -> dict[tuple[str, int], Standing]:
                 [named["request_id"], named["lane"], named["sequence"], named["rating"]],
             )
         ]
-        standing[named["opened_lane"], named["opened_sequence"]] = Standing(row, charges)
+        name = (named["opened_lane"], named["opened_sequence"])
+        former = standing.get(name)
+        background = former.background if former is not None else "background" in (named["flags"] or ())
+        standing[name] = Standing(row, charges, background)
     return standing
 
 

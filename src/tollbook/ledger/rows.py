@@ -55,11 +55,13 @@ class Opened(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """How a settlement counts: as the end of an attempt, or as one that came after it was booked as unsettled."""
+    """How a settlement counts: as the end of an attempt, or as one that came after it was booked without a usage;
+    `unreported` is then what was counted so."""
 
     requests: int
     attempts: int
     unsettled: int
+    unreported: int = 0
 
 
 class Amounts(NamedTuple):
@@ -165,7 +167,7 @@ def outcome_part(
         counted.attempts,
         int(rating is not None and (rating.unpriced is not None or amounts.expected is None)),
         counted.unsettled,
-        int(unreported),
+        int(unreported) - counted.unreported,
     )
 
 
