@@ -1,6 +1,7 @@
 """Old clients, compressing vendors, TLS before clients: what the ordinary tests of the road do not meet."""
 
 import asyncio
+import contextlib
 import gzip
 import ipaddress
 import os
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -26,6 +28,7 @@ from small_road import SmallRoad, request_bytes
 from tollbook.core.faults import BadConfiguration
 from tollbook.core.settings import Tls
 from tollbook.gateway.tls import server_context
+from tollbook.simulator import Simulator
 
 
 class TlsStage(RealStage):
@@ -189,3 +192,74 @@ async def _garbage(stage: RealStage, certificate: Path) -> None:
     writer.write(b"nonsense\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 400")
     writer.close()
+
+
+class Tunnel:
+    """An HTTP proxy that knows CONNECT only, and keeps what it was asked for."""
+
+    def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\nvia: x\r\n\r\n") -> None:
+        self._answer = answer
+        self.asked: list[bytes] = []
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head)
+        writer.write(self._answer)
+        if b" 200 " not in self._answer:
+            writer.close()
+            return
+        host, _, port = head.split(b" ")[1].decode().rpartition(":")
+        up_reader, up_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(_copy(reader, up_writer), _copy(up_reader, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
+
+
+def through(proxy: str) -> dict[str, str]:
+    first = 'openai: {{format: openai, base_url: "{vendor}/v1"'
+    return {first: f'{first}, proxy: "{proxy}"'}
+
+
+async def test_a_vendor_behind_a_proxy(vendor: Simulator, tmp_path: Path) -> None:
+    """One CONNECT for a connection; nothing of the request and no secret is the proxy's to see in its head."""
+    tunnel = Tunnel()
+    async with tunnel.listening() as url, SmallRoad(tmp_path, vendor.url, edits=through(url)) as road:
+        for stream in (False, True):
+            assert (await road.ask(stream=stream)).status == 200
+        (head,) = tunnel.asked
+        place = urlsplit(vendor.url).netloc.encode()
+        assert head == b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n\r\n" % (place, place)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n", b"nonsense\r\n\r\n", b"a" * 20000])
+async def test_a_proxy_that_refuses(vendor: Simulator, tmp_path: Path, answer: bytes) -> None:
+    """No byte of the request was sent: the attempt is not billed, and says whose doing it was."""
+    async with Tunnel(answer).listening() as url, SmallRoad(tmp_path, vendor.url, edits=through(url)) as road:
+        reply = await road.ask()
+        assert (reply.status, reply.code) == (502, "attempts_exhausted")
+        settlement: Any = (await road.last()).settlement
+        assert (settlement.outcome, settlement.error, settlement.billable) == ("connect_failed", "proxy_refused", False)
+
+
+async def test_the_environments_proxy_is_used_only_when_told(vendor: Simulator, tmp_path: Path) -> None:
+    """HTTPS_PROXY alone changes nothing; `env:HTTPS_PROXY` takes it; a variable that is not set is told."""
+    dead = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:1")
+    with mock.patch.dict(os.environ, dead):
+        async with SmallRoad(tmp_path, vendor.url) as road:
+            assert (await road.ask()).status == 200
+        told = SmallRoad(tmp_path, vendor.url, edits=through("env:HTTPS_PROXY"))
+        assert told.settings.vendors["openai"].proxy == "http://127.0.0.1:1"
+    for wrong in ("env:NO_SUCH_PROXY", "https://x:1", "http://u:p@x:1", "http://x"):
+        with pytest.raises(BadConfiguration, match=r"vendors\.openai\.proxy"):
+            SmallRoad(tmp_path, vendor.url, edits=through(wrong))

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -88,7 +89,25 @@ def _completed_vendor(vendor: Vendor, base: Path) -> Vendor:
         vendor,
         billing=vendor.billing or PARTIES.get(vendor.format, vendor.format),
         ca_file=_whole(vendor.ca_file, base),
+        proxy=_proxy(vendor),
     )
+
+
+def _proxy(vendor: Vendor) -> str | None:
+    """The address of a vendor's proxy. Raises BadConfiguration when it is none, or names a variable that is not set."""
+    told = vendor.proxy
+    if told is None:
+        return None
+    address = os.environ.get(told.removeprefix("env:"), "") if told.startswith("env:") else told
+    try:
+        url = urlsplit(address)
+        usable = url.scheme == "http" and url.hostname and url.port and url.username is None and url.path in ("", "/")
+    except ValueError:
+        usable = False
+    if not usable:
+        place = f"vendors.{vendor.name}.proxy"
+        raise BadConfiguration(f"{place}: {told} is no address such as http://proxy:3128, without user and password")
+    return address
 
 
 def _whole_tls(tls: Tls | None, base: Path) -> Tls | None:

@@ -204,6 +204,15 @@ class Vendor(Struct, frozen=True, kw_only=True):
         Name | None,
         Meta(description="Where it works, in your own words; a vendor in several regions is several vendors."),
     ] = None
+    proxy: Annotated[
+        str | None,
+        Meta(
+            title="http://host:port, or env:NAME",
+            description="An HTTP proxy that it is reached through (CONNECT): `http://host:port`, or `env:HTTPS_PROXY`, "
+            "read when the configuration is. No proxy of the environment is used unasked. The proxy resolves the "
+            "vendor's name, so its address is not judged by us.",
+        ),
+    ] = None
     ca_file: Annotated[
         str | None, Meta(description="Certificates (PEM) to trust instead of the system's; for a vendor of your own.")
     ] = None

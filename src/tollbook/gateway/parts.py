@@ -190,9 +190,12 @@ class Parts:
 def _pool(vendor: Vendor, former: Parts | None) -> tuple[Pool, VendorAddress]:
     """Connections to a vendor; those there are, unless its address or what it is trusted by may have changed."""
     known = former.settings.vendors.get(vendor.name) if former is not None else None
-    if former is not None and known is not None and vendor.ca_file is None:
-        same = (known.base_url, known.allow_private, known.ca_file) == (vendor.base_url, vendor.allow_private, None)
-        if same:
-            return former.pools[vendor.name]
+    if former is not None and known is not None and vendor.ca_file is None and _dialled(known) == _dialled(vendor):
+        return former.pools[vendor.name]
     address = VendorAddress(vendor)
     return Pool(address), address
+
+
+def _dialled(vendor: Vendor) -> tuple[object, ...]:
+    """What decides where a connection leads."""
+    return vendor.base_url, vendor.allow_private, vendor.ca_file, vendor.proxy

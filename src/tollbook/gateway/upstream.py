@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from tollbook.core.faults import BadInput, Fault
+from tollbook.core.faults import BadInput
 from tollbook.core.settings import Vendor
 from tollbook.gateway.message import Headers
+from tollbook.gateway.proxy import ConnectFailed, Proxy
 from tollbook.gateway.tls import client_context
 
 IDLE_SECONDS: Final = 15.0
@@ -24,12 +25,6 @@ HEADERS_LIMIT: Final = 64 * 1024
 
 Address4or6: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-class ConnectFailed(Fault):
-    """No byte of the request reached the vendor. The message is a short class (`refused`, `dns`, `tls`, ...)."""
-
-    code = "connect_failed"
 
 
 class Listener(Protocol):
@@ -277,12 +272,18 @@ class VendorAddress:
         self.path: Final = parts.path.rstrip("/")
         self.authority: Final = parts.netloc.rpartition("@")[2]
         self.url: Final = f"{parts.scheme}://{self.authority}{self.path}"
+        self._proxy: Final = Proxy(vendor.proxy) if vendor.proxy is not None else None
         self._private: Final = vendor.allow_private
         self._tls: Final = client_context(vendor.ca_file) if parts.scheme == "https" else None
         self._resolved: tuple[float, list[str]] = (0.0, [])
 
     async def dial(self, factory: Any) -> VendorConnection:
         loop = asyncio.get_running_loop()
+        if self._proxy is not None:
+            tunnel = await self._proxy.tunnel(self.host, self.port)
+            name = self.host if self._tls else None
+            _, connection = await loop.create_connection(factory, sock=tunnel, ssl=self._tls, server_hostname=name)
+            return connection  # type: ignore[no-any-return]
         fault: OSError | None = None
         for address in await self._addresses():
             try:
