@@ -29,13 +29,23 @@ class Case(NamedTuple):
     def streamed(self) -> bool:
         return self.way == "streamed"
 
+    @property
+    def long(self) -> bool:
+        """Whether another format of the same family shows the same by default."""
+        return "family" in FORMATS[self.format] and not self.row.get("read")
+
 
 def cases() -> Iterator[Case]:
     """Every cell there is."""
     for row in ROWS:
         for name in FORMATS:
-            for way in row.get("ways", WAYS):
+            for way in ways_of(row, name):
                 yield Case(name, way, {key: _of(value, name, way) for key, value in row.items()})
+
+
+def ways_of(row: dict[str, Any], name: str) -> list[str]:
+    """The ways in which a format can show a row."""
+    return [way for way in row.get("ways", WAYS) if way in FORMATS[name].get("ways", WAYS)]
 
 
 def page() -> str:
@@ -91,7 +101,10 @@ def _told(value: Any, way: str) -> Any:
         return value
     if set(value) <= set(WAYS):
         return _told(value[way], way)
-    return "; ".join(f"{_shown(_told(one, way))} ({name})" for name, one in value.items())
+    names: dict[str, list[str]] = {}
+    for name, one in value.items():
+        names.setdefault(_shown(_told(one, way)), []).append(name)
+    return "; ".join(f"{shown} ({', '.join(of)})" for shown, of in names.items())
 
 
 def _shown(value: Any) -> str:

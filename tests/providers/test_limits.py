@@ -21,7 +21,12 @@ from tollbook.providers.limits import asked_limit
         (b'{"generationConfig":{"maxOutputTokens":8,"candidateCount":2}}', 16),
         (b'{"generationConfig":{"maxOutputTokens":true}}', None),
         (b'{"generationConfig":[]}', None),
+        (b'{"generation_config":{"max_output_tokens":8,"candidate_count":2}}', 16),
+        (b'{"generation_config":{"maxOutputTokens":8}}', 8),
         (b'{"inferenceConfig":{"maxTokens":9}}', 9),
+        (b'{"inferenceConfig":{"max_new_tokens":9}}', 9),
+        (b'{"textGenerationConfig":{"maxTokenCount":6}}', 6),
+        (b'{"max_gen_len":5,"prompt":"max_tokens"}', 5),
     ],
 )
 def test_the_limit_is_found(body: bytes, limit: int | None) -> None:

@@ -78,6 +78,9 @@ class _Answer(Struct, gc=False):
     embeddingsByType: Any = None
     images: Any = None
     metadata: Any = None
+    stop_reason: Any = None
+    completionReason: Any = None
+    messageStop: Any = None
     metrics: Raw = field(name="amazon-bedrock-invocationMetrics", default=Raw())
     trace: Any = field(name="amazon-bedrock-trace", default=None)
 
@@ -85,6 +88,11 @@ class _Answer(Struct, gc=False):
     def embeds(self) -> bool:
         """Whether this is an embedding, which has no output to be counted."""
         return self.embedding is not None or self.embeddings is not None or self.embeddingsByType is not None
+
+    @property
+    def stops(self) -> bool:
+        """Whether this chunk ends the text of a family that has no events of its own (Llama, Titan, Nova)."""
+        return bool(self.stop_reason or self.completionReason or self.messageStop)
 
 
 _decode_answer: Final = msgspec.json.Decoder(_Answer).decode
@@ -152,21 +160,23 @@ def _shown(value: object, names: tuple[str, ...]) -> int:
 class InvokeReader(FrameReader):
     """Reads one stream of InvokeModel. Its messages hold, in base64, what the model's own vendor would stream.
 
-    It is complete with Bedrock's counts, which come with the model's last chunk, or with that vendor's terminal event.
+    It is complete with Bedrock's counts, which come with the model's last chunk, with that vendor's terminal event, or
+    with the reason why the text stops.
     """
 
-    __slots__ = ("_counts", "_last", "_native")
+    __slots__ = ("_counts", "_last", "_native", "_stopped")
 
     def __init__(self) -> None:
         super().__init__()
         self._native: EventReader | None = None
         self._counts: Counts | None = None
         self._last = _Answer()
+        self._stopped = False
 
     @property
     def terminal(self) -> bool:
-        """Whether Bedrock's counts, or the model's own terminal event, have been seen."""
-        return self._counts is not None or (self._native is not None and self._native.terminal)
+        """Whether Bedrock's counts, or the model's own end, have been seen."""
+        return self._counts is not None or self._stopped or (self._native is not None and self._native.terminal)
 
     def reading(self) -> Reading:
         """What has been learned so far."""
@@ -206,6 +216,7 @@ class InvokeReader(FrameReader):
             self._native.feed(b"data: " + data.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n\n")
         else:
             self._saw(_shown(read_value(data), _DELTAS))
+            self._stopped |= answer.stops
         metrics = bytes(answer.metrics)
         if metrics.startswith(b"{"):
             self._counts = read_metrics(metrics)

@@ -5,13 +5,16 @@ from typing import Final
 from tollbook.providers.body import read_value
 from tollbook.providers.estimate import output_limit
 
-_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
-"""OpenAI's formats, Anthropic, Mistral, Cohere, and those compatible with them."""
+_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample", "max_gen_len")
+"""OpenAI's formats, Anthropic, Mistral, Cohere, those compatible with them, and Llama."""
 _ANSWERS: Final = ("n", "best_of")
 _NESTED: Final = {
-    "generationConfig": ("maxOutputTokens", "candidateCount"),  # Google: generateContent
-    "inferenceConfig": ("maxTokens", ""),  # AWS: Converse
+    "generationConfig": (("maxOutputTokens", "max_output_tokens"), ("candidateCount", "candidate_count")),
+    "generation_config": (("maxOutputTokens", "max_output_tokens"), ("candidateCount", "candidate_count")),
+    "inferenceConfig": (("maxTokens", "max_new_tokens"), ()),
+    "textGenerationConfig": (("maxTokenCount",), ()),
 }
+"""Google, in both spellings that it reads; AWS: Converse and Nova, Titan."""
 
 _COUNTS: Final = frozenset(_ANSWERS)
 _NAMES: Final = frozenset((*_LIMITS, *_ANSWERS, *_NESTED))
@@ -29,11 +32,15 @@ def asked_limit(members: dict[str, bytes]) -> int | None:
         counts: list[bytes | None] = [members[name] for name in _ANSWERS if name in members]
         limits = [output_limit(*raw, answers=count) for count in counts or [None]]
         return max((limit for limit in limits if limit is not None), default=None)
-    for outer, (limit, count) in _NESTED.items():
+    for outer, (most, answers) in _NESTED.items():
         inner = read_value(members.get(outer)) if outer in members else None
-        if isinstance(inner, dict) and limit in inner:
-            return output_limit(_text(inner[limit]), answers=_text(inner.get(count)))
+        if isinstance(inner, dict) and any(name in inner for name in most):
+            return output_limit(_first(inner, most), answers=_first(inner, answers))
     return None
+
+
+def _first(inner: dict[str, object], names: tuple[str, ...]) -> bytes | None:
+    return next((_text(inner[name]) for name in names if name in inner), None)
 
 
 def _text(value: object) -> bytes | None:

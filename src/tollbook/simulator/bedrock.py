@@ -280,7 +280,8 @@ class Invoke(Binary):
             return encode({**anthropic.message(answer), "id": f"msg_bdrk_{answer.number[:24]}"})
         reply: dict[str, Any] = {"generation": answer.text, "stop_reason": "length" if answer.truncated else "stop"}
         if "usage_missing" not in answer.quirks:
-            reply |= self.usage(answer, answer.reported)
+            counts = self.usage(answer, answer.reported)
+            reply |= dict.fromkeys(counts) if "usage_null" in answer.quirks else counts
         return encode(reply)
 
     def events(self, answer: Answer) -> list[Event]:
