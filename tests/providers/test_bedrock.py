@@ -1,5 +1,6 @@
 """What goes to Bedrock: paths, signatures, secrets, errors; what its clients make of our errors."""
 
+import base64
 import datetime
 import json
 import sys
@@ -11,13 +12,14 @@ import botocore.credentials
 import botocore.parsers
 import botocore.session
 import pytest
+from recorded_formats import message
 from recorded_wire import call_of
 
 from tollbook.core.faults import BadInput
 from tollbook.providers.bedrock_converse import BedrockConverse
 from tollbook.providers.bedrock_invoke import BedrockInvoke
 from tollbook.providers.body import BillingFieldRefused
-from tollbook.providers.contract import Headers, VendorObject
+from tollbook.providers.contract import Headers, Prepared, VendorObject
 
 CONVERSE = BedrockConverse()
 INVOKE = BedrockInvoke()
@@ -175,6 +177,23 @@ def test_headers_complete_the_reading_of_a_stream() -> None:
     reading = INVOKE.stream(INVOKE.prepare(call_of(INVOKE, b"{}", route=1, model="m"), "m")).reading()
     INVOKE.read_head(reading, [(b"x-amzn-bedrock-service-tier", b"flex"), (b"date", b"x")])
     assert (reading.tier, reading.speed) == ("flex", None)
+
+
+@pytest.mark.parametrize(
+    "end", [{"stop_reason": "length"}, {"completionReason": "FINISH"}, {"messageStop": {"stopReason": "x"}}]
+)
+def test_a_reason_to_stop_ends_a_stream_without_counts(end: dict[str, Any]) -> None:
+    """Llama, Titan and Nova have no terminal event of their own; a null reason, as in every earlier chunk, is no end."""
+    reader = INVOKE.stream(Prepared(path="", body=b""))
+    for chunk in ({"generation": "Hello", **dict.fromkeys(end)}, end):
+        assert not reader.terminal
+        encoded = base64.b64encode(json.dumps(chunk).encode()).decode()
+        headers = {":event-type": "chunk", ":message-type": "event"}
+        reader.feed(message(headers, json.dumps({"bytes": encoded}).encode()))
+    assert reader.terminal
+    reading = reader.reading()
+    assert reading.complete
+    assert (reading.usage, reading.output_text) == (None, 5)
 
 
 def test_estimates_of_invoke_know_the_limits_of_the_families() -> None:
