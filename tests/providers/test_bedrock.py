@@ -183,7 +183,7 @@ def test_headers_complete_the_reading_of_a_stream() -> None:
     "end", [{"stop_reason": "length"}, {"completionReason": "FINISH"}, {"messageStop": {"stopReason": "x"}}]
 )
 def test_a_reason_to_stop_ends_a_stream_without_counts(end: dict[str, Any]) -> None:
-    """Llama, Titan and Nova have no terminal event of their own; a null reason, as in every earlier chunk, is no end."""
+    """Llama, Titan and Nova have no terminal event of their own; a null reason, as in earlier chunks, is no end."""
     reader = INVOKE.stream(Prepared(path="", body=b""))
     for chunk in ({"generation": "Hello", **dict.fromkeys(end)}, end):
         assert not reader.terminal
