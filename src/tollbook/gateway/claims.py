@@ -1,8 +1,9 @@
 """Idempotency claims in the state database: one row per (tenant, workload, route, key), shared by all workers."""
 
-import sqlite3
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from tollbook.gateway.pending import open_state
 
 _SCHEMA: Final = """
 create table if not exists idempotency_claims (
@@ -30,11 +31,7 @@ class Claims:
     """The table; every call is one short transaction, made off the event loop."""
 
     def __init__(self, path: Path) -> None:
-        self._database: Final = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-        path.chmod(0o600)
-        self._database.execute("pragma journal_mode=wal")
-        self._database.execute("pragma synchronous=normal")
-        self._database.execute(_SCHEMA)
+        self._database: Final = open_state(path, _SCHEMA)
 
     def claim(self, scope: str, body: str, request_id: str, lane: str, now: int) -> Claim:
         """Claim a scope, or learn who has it."""

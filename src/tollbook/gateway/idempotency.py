@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from tollbook.gateway.claims import Claim, Claims
 from tollbook.gateway.connection import ClientConnection, Exchange
+from tollbook.gateway.pending import Pending
 from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
 
@@ -62,27 +63,6 @@ class RecordingConnection:
         self._connection.abort()
 
 
-class Claiming:
-    """An exchange whose claim is being made; afterwards it stands for the exchange that was started."""
-
-    def __init__(self) -> None:
-        self.gone = False
-        self.exchange: Exchange | None = None
-
-    def client_gone(self) -> None:
-        self.gone = True
-        if self.exchange is not None:
-            self.exchange.client_gone()
-
-    def client_slow(self) -> None:
-        if self.exchange is not None:
-            self.exchange.client_slow()
-
-    def client_ready(self) -> None:
-        if self.exchange is not None:
-            self.exchange.client_ready()
-
-
 class Idempotency:
     """Claims keys, keeps answers, replays them. `lane_lives` says whether the worker behind a claim still runs."""
 
@@ -106,9 +86,9 @@ class Idempotency:
         scope = "\n".join(("idempotency", workload or "", path, key.decode("latin-1")))
         return self._digest(tenant, scope)
 
-    def begin(self, connection: ClientConnection, admitted: Admitted, starter: Starter) -> Claiming:
+    def begin(self, connection: ClientConnection, admitted: Admitted, starter: Starter) -> Pending:
         """Claim off the loop, then start, replay or refuse."""
-        claiming = Claiming()
+        claiming = Pending()
         task = asyncio.get_running_loop().create_task(self._run(claiming, connection, admitted, starter))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -118,9 +98,7 @@ class Idempotency:
         self._thread.shutdown()
         self._claims.close()
 
-    async def _run(
-        self, claiming: Claiming, connection: ClientConnection, admitted: Admitted, starter: Starter
-    ) -> None:
+    async def _run(self, claiming: Pending, connection: ClientConnection, admitted: Admitted, starter: Starter) -> None:
         facts = admitted.facts
         scope = facts.idempotency_key
         assert scope is not None

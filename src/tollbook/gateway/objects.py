@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from tollbook.gateway.awaited import AwaitedTable
 from tollbook.gateway.connection import Exchange
+from tollbook.gateway.pending import Pending, open_state
 from tollbook.gateway.recorder import Opening
 from tollbook.gateway.refusal import Refusal
 from tollbook.journal.entry import RequestEntry
@@ -56,11 +57,7 @@ class ObjectTable:
     """The table; every call is one short transaction, made off the event loop."""
 
     def __init__(self, path: Path) -> None:
-        self._database: Final = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-        path.chmod(0o600)
-        self._database.execute("pragma journal_mode=wal")
-        self._database.execute("pragma synchronous=normal")
-        self._database.execute(_SCHEMA)
+        self._database: Final = open_state(path, _SCHEMA)
         self.awaited: Final = AwaitedTable(path)
 
     def keep(self, tenant: str, objects: Sequence[Owned]) -> None:
@@ -100,27 +97,6 @@ class ObjectTable:
         self._database.close()
 
 
-class Looking:
-    """An exchange whose objects are being looked up; afterwards it stands for the exchange that was started."""
-
-    def __init__(self) -> None:
-        self.gone = False
-        self.exchange: Exchange | None = None
-
-    def client_gone(self) -> None:
-        self.gone = True
-        if self.exchange is not None:
-            self.exchange.client_gone()
-
-    def client_slow(self) -> None:
-        if self.exchange is not None:
-            self.exchange.client_slow()
-
-    def client_ready(self) -> None:
-        if self.exchange is not None:
-            self.exchange.client_ready()
-
-
 class Objects:
     """Looks objects up and keeps them, in a thread of its own."""
 
@@ -136,12 +112,12 @@ class Objects:
         found: Callable[[list[Owned]], Exchange | None],
         refuse: Callable[[Refusal], None],
         abort: Callable[[], None],
-    ) -> Looking:
+    ) -> Pending:
         """Look up what a request names, off the loop; then `found` goes on with it, or `refuse` with the reason.
 
         `abort` is called after a fault of ours, so that nobody is left waiting.
         """
-        looking = Looking()
+        looking = Pending()
 
         async def look() -> None:
             try:
@@ -161,7 +137,7 @@ class Objects:
 
     def list_kind(
         self, tenant: str, kind: str, found: Callable[[list[Owned]], None], refuse: Callable[[Refusal], None]
-    ) -> Looking:
+    ) -> Pending:
         """The objects of one kind that a tenant made, off the loop."""
 
         async def look() -> None:
@@ -172,7 +148,7 @@ class Objects:
                 refuse(Refusal(503, "objects_unavailable", message))
 
         self._task(look())
-        return Looking()
+        return Pending()
 
     def keep(
         self, tenant: str, objects: Sequence[Owned], then: Callable[[], None], awaited: Opening | None = None
