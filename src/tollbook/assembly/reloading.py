@@ -11,8 +11,8 @@ from tollbook.core.settings import Secrets, Settings
 Source = Callable[[], tuple[Settings, Secrets]]
 """Reads the configuration and its secrets anew. Raises BadConfiguration."""
 
-FIXED: Final = ("book", "gateway.listen", "gateway.tls", "gateway.workers", "journal")
-"""What only a restart changes: sockets, processes and lanes are made by it."""
+FIXED: Final = ("book", "gateway.listen", "gateway.tls", "gateway.workers", "journal", "estimates")
+"""What only a restart changes: sockets, processes, what they load, and lanes are made by it."""
 
 
 class Reloaded(Struct, frozen=True, omit_defaults=False):

@@ -45,6 +45,7 @@ from tollbook.journal.closing import is_live
 from tollbook.journal.personal import PersonalWriter
 from tollbook.pricing.book import PriceBook
 from tollbook.pricing.rate import Rater
+from tollbook.providers import tokenizer
 from tollbook.providers.registry import ADAPTERS
 
 TICK_SECONDS: Final = 0.1
@@ -223,6 +224,8 @@ def main() -> None:
     boot = receive(control, WorkerBoot)
     if supervisor_gone(control):
         return  # it will have been replaced, and its successor takes the lanes registered for us as never made
+    if boot.policy.settings.estimates.tokenizer == "bpe":
+        tokenizer.load()
     # What is made per request is freed by reference counts; a collector that runs often would only look in vain.
     gc.set_threshold(50_000, 20, 50)
 

@@ -1,6 +1,7 @@
 """What no single setting can tell: names refer to what exists, a route has one wire format, secrets stay safe."""
 
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -31,6 +32,11 @@ def _check_gateway(settings: Settings, reader: Reader) -> None:
             ("journal", "sync"),
             "found 'off', which loses entries when power fails; allowed: periodic, before_forward, "
             "or off together with allow_unsafe: true",
+        )
+    if settings.estimates.tokenizer == "bpe" and find_spec("bpe_openai") is None:
+        reader.problem(
+            ("estimates", "tokenizer"),
+            "found 'bpe', which needs bpe-openai; install tollbook[tokenizers] or say bytes",
         )
 
 

@@ -368,6 +368,19 @@ class Tenant(Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+class Estimates(Struct, frozen=True, kw_only=True):
+    """How usage is estimated that a vendor did not report."""
+
+    tokenizer: Annotated[
+        Literal["bytes", "bpe"],
+        Meta(
+            description="What the text of an answer that broke off is counted by: `bytes`, with a wide bound; `bpe`, "
+            "OpenAI's own vocabularies for OpenAI's models, which cost each worker some 130 MB of memory and need "
+            "`tollbook[tokenizers]`."
+        ),
+    ] = "bytes"
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """A whole configuration. `digest` is taken over its canonical form, secrets given by their reference."""
 
@@ -375,6 +388,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     digest: Annotated[str, Meta(extra=_DERIVED)] = ""
     gateway: Gateway = Gateway()
     journal: Journal = Journal()
+    estimates: Estimates = Estimates()
     charging: Annotated[
         str | None,
         Meta(description="A file of rules that say who bears an attempt; none: those that `charging show` prints."),
