@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -166,6 +167,24 @@ async def test_without_the_table_nothing_is_sent(vendor: Simulator, tmp_path: Pa
         got = await road.send(raw("/v1/responses/r1", "authorization: Bearer key-acme", method="GET"))
         listed = await road.send(raw("/v1/files", "authorization: Bearer key-acme", method="GET"))
     assert (got.status, got.code) == (listed.status, listed.code) == (503, "objects_unavailable")
+    assert len(vendor.books.received) == before
+
+
+async def test_nothing_is_sent_for_a_client_that_left_during_the_look_up(vendor: Simulator, tmp_path: Path) -> None:
+    """A client that is gone before its object was found gets no attempt."""
+    before = len(vendor.books.received)
+    async with SmallRoad(tmp_path, vendor.url) as road:
+        road.object_table.keep("acme", [Owned("response", "r1", "openai", "main", "r", 1, 1)])
+        hold = threading.Event()
+        road.objects._thread.submit(hold.wait, 5)
+        client = await road.connect()
+        client.send(raw("/v1/responses/r1", "authorization: Bearer key-acme", method="GET"))
+        await road.until(lambda: road.objects._tasks)
+        client.cut()
+        await road.until(lambda: not road.road.connections)
+        hold.set()
+        await road.until(lambda: not road.objects._tasks)
+        assert road.entries == []
     assert len(vendor.books.received) == before
 
 

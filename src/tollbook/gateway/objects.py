@@ -122,7 +122,8 @@ class Objects:
         async def look() -> None:
             try:
                 owned = await self._run(self._table.find, tenant, objects[:NAMED_LIMIT])
-                looking.exchange = found(_all_owned(objects, owned))
+                if not looking.gone:  # nothing is sent for nobody
+                    looking.exchange = found(_all_owned(objects, owned))
             except sqlite3.Error as fault:
                 message = f"vendor objects cannot be looked up ({type(fault).__name__}), so nothing was forwarded"
                 refuse(Refusal(503, "objects_unavailable", message))

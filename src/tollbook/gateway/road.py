@@ -127,7 +127,8 @@ class Road:
             if not targets:
                 message = f"what the request names is not kept by a vendor of model {model.name!r}"
                 raise Refusal(400, "object_elsewhere", message)
-            plan = Plan(targets, model.retry, "vendor_object", key=key)
+            usual = self._parts.plan(model, admitted.caller.tenant, admitted.facts.id)
+            plan = Plan(targets, model.retry, "vendor_object", usual.timeouts, key=key)
         facts = replace(admitted.facts, about=first)
         return replace(admitted, facts=facts, encoded=_encode(facts), plan=plan)
 

@@ -19,7 +19,7 @@ from tollbook.core.usage import Usage
 from tollbook.providers.adapter import JsonAdapter
 from tollbook.providers.answer import error_word, flag, word
 from tollbook.providers.body import UNREADABLE, read_value
-from tollbook.providers.contract import Call, Headers, Reading
+from tollbook.providers.contract import Call, Headers, Prepared, Reading
 from tollbook.providers.eventstream import MESSAGE_LIMIT, Message, MessageSplitter
 
 _HOST: Final = re.compile(
@@ -74,6 +74,15 @@ class BedrockAdapter(JsonAdapter):
     def model(self, call: Call) -> str | None:
         """The name in the path; None for operations that are not metered."""
         return call.names["model"] if self.purpose == "metered" else None
+
+    def streamed(self, call: Call) -> bool:
+        """Whether the path asks for a stream."""
+        return call.route.path.endswith("-stream")
+
+    def prepare(self, call: Call, model: str) -> Prepared:
+        """The request for one target: its model in the path."""
+        self.refuse_billing(call)
+        return Prepared(path=self.path(call, model), body=call.body, streams=self.streamed(call))
 
     def error(self, status: int, code: str, message: str, request_id: str) -> bytes:
         """An error body of our own; the stable code is its `reason`."""

@@ -136,15 +136,6 @@ class BedrockConverse(BedrockAdapter):
     )
     billing_fields: frozenset[str] = frozenset({"requestMetadata"})
 
-    def streamed(self, call: Call) -> bool:
-        """Whether the path asks for a stream."""
-        return call.route.path.endswith("-stream")
-
-    def prepare(self, call: Call, model: str) -> Prepared:
-        """The request for one target: its model in the path."""
-        self.refuse_billing(call)
-        return Prepared(path=self.path(call, model), body=call.body, streams=self.streamed(call))
-
     def read(self, status: int, headers: Headers, body: bytes) -> Reading:
         """Read a buffered answer. One that cannot be decoded counts as text, all of it."""
         if status >= 400:
