@@ -36,7 +36,7 @@ def admitted(body: bytes = BODY) -> Admitted:
     facts = Request(id="01900000-0000-7000-8000-000000000001", tenant="acme", key="k", endpoint="openai.chat")
     return Admitted(
         facts, msgspec.json.encode(facts), callers(SETTINGS)["key-acme"], Dimensions(), ADAPTERS[0],
-        SETTINGS.models["smart"], Call(ADAPTERS[0].routes[0], {}, b"", [], body, scan(body)), 0, True,
+        SETTINGS.models["smart"], Call(ADAPTERS[0].routes[0], {}, b"", [], body, scan(body)), b"", 0, True,
     )  # fmt: skip
 
 

@@ -216,7 +216,9 @@ def test_borrowed_prices_are_assumed_and_standard_only(make_book: MakeBook) -> N
     """A reseller said to share a vendor's prices shares the standard ones, and the rating says so."""
     rows = (Row(class_="input", price="1"), Row(class_="input", price="2", tier="quick"))
     rater = Rater(make_book(*rows, party=Party(name="Acme", silent=("tier",))))
-    assert rater.rate("reseller", "m", {"input": 1}, NOW, tier="standard")[1:] == (None, ["party"], "USD", PICO, PICO)
+    standard = rater.rate("reseller", "m", {"input": 1}, NOW, tier="standard")
+    assert (standard.unpriced, standard.assumed, standard.currency) == (None, ["party"], "USD")
+    assert (standard.expected, standard.recharge) == (PICO, PICO)
     assert rater.rate("reseller", "m", {"input": 1}, NOW, tier="quick").unpriced == "unknown_tier"
 
 

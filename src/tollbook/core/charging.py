@@ -1,5 +1,6 @@
 """Who bears what an attempt cost: rules over how it ended and whose doing that was. The rules are data."""
 
+from sys import intern
 from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
@@ -62,4 +63,7 @@ class Charging(Struct, frozen=True, kw_only=True):
     def bearers(self) -> Bearers:
         """Every pair that some rule decides."""
         pairs = [(outcome, cause, self.deciding(outcome, cause)) for outcome in ENDINGS for cause in CAUSES]
-        return {(outcome, cause): self.rules[place].bears for outcome, cause, place in pairs if place is not None}
+        # The one text of each word: what is the ordinary value itself is left out of entries.
+        return {
+            (outcome, cause): intern(self.rules[place].bears) for outcome, cause, place in pairs if place is not None
+        }

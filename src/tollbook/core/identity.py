@@ -55,10 +55,19 @@ def trace_id_of(request_id: str) -> str:
     return request_id.replace("-", "")
 
 
+def own_traceparent(request_id: str, number: int) -> str:
+    """The W3C `traceparent` of attempt `number` in the trace that we start for a request: not sampled."""
+    digits = trace_id_of(request_id)
+    return f"00-{digits}-{_span(digits[16:], number)}-00"
+
+
 def span_id_of(request_id: str, number: int = 0) -> str:
     """The span id of a request (number 0) or of its attempt `number`."""
-    base = int(request_id[19:23] + request_id[24:], 16)
-    return f"{(base + number) & 0xFFFFFFFFFFFFFFFF:016x}"
+    return _span(request_id[19:23] + request_id[24:], number)
+
+
+def _span(base: str, number: int) -> str:
+    return f"{int(base, 16) + number & 0xFFFFFFFFFFFFFFFF:016x}"
 
 
 class TraceParent(NamedTuple):

@@ -41,9 +41,8 @@ def format_amount(pico: int) -> str:
     """Picodollars as the shortest exact decimal text: `"0.0000018"`, `"12.5"`, `"0"`."""
     if pico < 0:
         return "-" + format_amount(-pico)
-    digits = f"{pico:013d}"
-    part = digits[-SCALE:].rstrip("0")
-    return f"{digits[:-SCALE]}.{part}" if part else digits[:-SCALE]
+    digits = "%013d" % pico  # noqa: UP031  a quarter quicker, several times for every request
+    return f"{digits[:-SCALE]}.{digits[-SCALE:]}".rstrip("0").rstrip(".")
 
 
 def format_decimal(number: Decimal) -> str:

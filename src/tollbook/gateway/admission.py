@@ -125,7 +125,7 @@ class Admission:
 
     def dimensions(self, caller: Caller, request: ClientRequest) -> Dimensions:
         """The dimensions a request names. Raises Refusal 400 or 403 when one is malformed or not allowed."""
-        telling = [field for field in request.headers if field[0] in _TELLING or field[0].startswith(_OWN_HEADER)]
+        telling = _telling(request)
         if not telling:
             return _only_workload(caller)
         named = _Named()
@@ -142,6 +142,10 @@ class Admission:
                     f"{context[key]},{value.decode('latin-1')}" if key in context else value.decode("latin-1")
                 )
         return self._judged(caller, named, context, client_request_id)
+
+    def is_untold(self, request: ClientRequest) -> bool:
+        """Whether a request names no dimension at all: they are then its caller's."""
+        return not _telling(request)
 
     def _judged(
         self, caller: Caller, named: "_Named", context: dict[str, str], client_request_id: str | None
@@ -191,6 +195,11 @@ class _Named:
                 raise Refusal(400, "too_many_tags", f"a request carries at most {TAG_COUNT_LIMIT} tags")
         else:
             self.values[name] = value
+
+
+def _telling(request: ClientRequest) -> list[tuple[bytes, bytes]]:
+    """The headers that name dimensions."""
+    return [field for field in request.headers if field[0] in _TELLING or field[0].startswith(_OWN_HEADER)]
 
 
 def _two_credentials() -> Refusal:

@@ -43,7 +43,7 @@ def is_stream(headers: Headers, types: tuple[bytes, ...], asked: bool) -> bool:
 
 def is_encoded(headers: Headers) -> bool:
     """Whether an answer came compressed, which we never ask for."""
-    return any(name == b"content-encoding" and value.strip().lower() not in _PLAIN for name, value in headers)
+    return [1 for name, value in headers if name == b"content-encoding" and value.strip().lower() not in _PLAIN] != []
 
 
 def backoff(base: float, tried: int, reason: str) -> float:

@@ -112,7 +112,6 @@ class UpstreamCall:
         self.deadline = 0
         data, self._data = self._data, b""
         connection.send(self, data)
-        self._fully_sent = connection.written
 
     def connect_failed(self, why: str) -> None:
         self._end(why)

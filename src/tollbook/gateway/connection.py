@@ -8,7 +8,9 @@ from typing import Any, Final, Protocol
 
 import httptools
 
+from tollbook.gateway.familiar import FamiliarHead
 from tollbook.gateway.message import ClientRequest, Headers
+from tollbook.gateway.outlet import Outlet
 from tollbook.gateway.unchunked import Unchunked
 
 HEADERS_LIMIT: Final = 64 * 1024
@@ -80,11 +82,15 @@ class ClientConnection(asyncio.Protocol):
         self._road: Final = road
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
+        self._outlet: Outlet
         self._exchange: Exchange | None = None
         self._waiting: list[ClientRequest] = []
         self._busy = False
         self._slow = False
         self._unchunked: Unchunked | None = None
+        self._between = True
+        self._data = b""
+        self._familiar: Final = FamiliarHead()
         self.closed = False
         self.draining = False
         self._time: Final = asyncio.get_running_loop().time
@@ -104,6 +110,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclasses
+        self._outlet = Outlet(self._transport)
         self._road.connections.add(self)
 
     def connection_lost(self, fault: Exception | None) -> None:
@@ -116,6 +123,14 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closed or self._overflow:
             return
+        if self._between and not self._busy:
+            request = self._familiar.read(data, self._road.body_limit)
+            if request is not None:
+                if not self._transport.is_closing():
+                    self.since = self._time()
+                    self._begin(request)
+                return
+            self._data = data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -147,6 +162,7 @@ class ClientConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._overflow is not None:
             return  # nothing is read after what cannot be answered
+        self._between = False
         self._reset()
         self.since = self._time()
 
@@ -175,7 +191,7 @@ class ClientConnection(asyncio.Protocol):
             if name not in _FRAMING:
                 continue
             if name == b"expect" and value.lower() == b"100-continue" and not self._busy and not self._old():
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._outlet.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             elif name == b"content-length" and int(value) > self._road.body_limit:
                 self._too_large()
 
@@ -199,15 +215,19 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserInvalidURLError:
             self._overflow = _MALFORMED
             return
+        old = self._old()
         request = ClientRequest(
             method=self._parser.get_method(),
             path=path,
             query=query,
             headers=self._headers,
             body=bytes(self._body),
-            keep_alive=self._parser.should_keep_alive() and not self._old(),
-            chunks=not self._old(),
+            keep_alive=self._parser.should_keep_alive() and not old,
+            chunks=not old,
         )
+        self._between = True
+        data, self._data = self._data, b""
+        self._familiar.learn(data, request)
         if self._busy:
             self._queue(request)
         else:
@@ -220,7 +240,7 @@ class ClientConnection(asyncio.Protocol):
         if self.closed:
             return
         if self._unchunked is None:
-            self._transport.write(data)
+            self._outlet.write(data)
         else:
             self._unchunked.feed(data)
 
@@ -239,10 +259,12 @@ class ClientConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close once what was written is sent."""
         if not self.closed:
+            self._outlet.flush()
             self._transport.close()
 
     def expire(self) -> None:
         """Close a connection that is not used any more, although its client may never take what was written."""
+        self._outlet.flush()
         if not self.closed and self._transport.get_write_buffer_size():
             self._transport.abort()
         self.close()
@@ -251,6 +273,7 @@ class ClientConnection(asyncio.Protocol):
         """Cut the connection: the client must see that the answer is not whole."""
         if self.closed:
             return
+        self._outlet.flush()
         if self._unchunked is not None:  # without chunks, an orderly end would say that the answer is whole
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
@@ -277,7 +300,7 @@ class ClientConnection(asyncio.Protocol):
     def _begin(self, request: ClientRequest) -> None:
         self._busy = True
         if not request.chunks:
-            self._unchunked = Unchunked(self._transport.write)
+            self._unchunked = Unchunked(self._outlet.write)
         exchange = self._road.handle(self, request)
         if self._busy:
             self._exchange = exchange
@@ -300,6 +323,7 @@ class ClientConnection(asyncio.Protocol):
         self._overflow = (status, code, message)
         self._road.malformed(self, status, code, message)
         # A socket closed with bytes unread resets the connection, and the client may never see why it is refused.
+        self._outlet.flush()
         if self._transport.can_write_eof():  # TLS cannot
             self._transport.write_eof()
         asyncio.get_running_loop().call_later(LINGER_SECONDS, self.close)

@@ -1,7 +1,7 @@
 """HTTP/1.1 messages as the road sees them: a request that is whole, and the bytes of an answer's head."""
 
 from http import HTTPStatus
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
@@ -26,9 +26,21 @@ HOP_BY_HOP: Final = frozenset(
 _REASONS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
+class Usual:
+    """What was found out from a head, kept for the next request that has the same one: `found` is what `by` made of
+    it. What another one found, under another configuration, does not count."""
+
+    __slots__ = ("by", "found")
+
+    def __init__(self) -> None:
+        self.by: object = None
+        self.found: Any = None
+
+
 class ClientRequest(Struct):
     """A client's request, complete. `path` is without its query; header names are in lower case; `chunks` is False
-    for a client of HTTP/1.0, which cannot take its answer in chunks."""
+    for a client of HTTP/1.0, which cannot take its answer in chunks. `usual` is there when the head is a familiar
+    one: then `content-length` in `headers` is that of the first message that had it."""
 
     method: bytes
     path: bytes
@@ -37,6 +49,7 @@ class ClientRequest(Struct):
     body: bytes
     keep_alive: bool
     chunks: bool = True
+    usual: Usual | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the first header of that name."""

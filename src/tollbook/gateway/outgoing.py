@@ -1,6 +1,7 @@
 """The bytes that go to a vendor: an allow-list of headers, our ids, the trace's next span, the vendor's own secret."""
 
-from tollbook.core.identity import attempt_id, span_id_of, trace_id_of
+from tollbook.core.identity import attempt_id, own_traceparent, span_id_of
+from tollbook.gateway.message import Headers
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.upstream import VendorAddress
 from tollbook.providers.contract import Adapter, Prepared
@@ -34,13 +35,13 @@ def outgoing(admitted: Admitted, base: str, fixed: bytes, prepared: Prepared, nu
         lines += f"tracestate: {dimensions.tracestate}\r\n"
     if dimensions.baggage is not None:
         lines += f"baggage: {dimensions.baggage}\r\n"
-    parts = [lines.encode("latin-1"), fixed]
-    allowed = admitted.adapter.request_headers
-    for name, value in call.headers:
-        if name in allowed:
-            parts += (name, b": ", value, b"\r\n")
-    parts += (b"\r\n", prepared.body)
-    return b"".join(parts)
+    return b"".join((lines.encode("latin-1"), fixed, admitted.passed, b"\r\n", prepared.body))
+
+
+def passed_lines(headers: Headers, adapter: Adapter) -> bytes:
+    """The lines of a client's head that go on to the vendor."""
+    allowed = adapter.request_headers
+    return b"".join(b"%b: %b\r\n" % field for field in headers if field[0] in allowed)
 
 
 def traceparent(admitted: Admitted, number: int) -> str:
@@ -51,6 +52,6 @@ def traceparent(admitted: Admitted, number: int) -> str:
     request_id = admitted.facts.id
     outer = admitted.dimensions.traceparent
     if outer is None:
-        return f"00-{trace_id_of(request_id)}-{span_id_of(request_id, number)}-00"
+        return own_traceparent(request_id, number)
     trace_id, flags = outer[:32], outer[-2:]
     return f"00-{trace_id}-{span_id_of(request_id, number)}-{flags}"

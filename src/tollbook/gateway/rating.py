@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from tollbook.core.usage import Usage
 from tollbook.journal.entry import Charge, Rating
 from tollbook.pricing.rate import Priced, Rater
@@ -14,7 +16,7 @@ Shares = Sequence[tuple[str, Usage]]
 """Usage that other models did inside one answer, each with its model."""
 
 
-class Conditions(NamedTuple):
+class Conditions(Struct, frozen=True, kw_only=True, gc=False):
     """What a price depends on beside model and class: whose, when, and what the vendor said of the work."""
 
     party: str
@@ -43,10 +45,11 @@ def rated(
     A usage of which all was other models' work has no lines of its own.
     """
     if not shares:
-        return _rated(rater, adapter, _price(rater, model, usage, conditions), [], number)
+        own = _price(rater, model, usage, conditions)
+        return Rated(_rating(rater, adapter, own, number, own.unpriced, own.assumed), own.expected, own.recharge)
     each = [(other, _price(rater, other, part, conditions)) for other, part in shares]
     own = _price(rater, model, usage, conditions) if usage else Priced([], None, [], each[0][1].currency, 0, 0)
-    return _rated(rater, adapter, own, [(other, _in(own.currency, part)) for other, part in each], number)
+    return _with_shares(rater, adapter, own, [(other, _in(own.currency, part)) for other, part in each], number)
 
 
 def _price(rater: Rater, model: str, usage: Usage, known: Conditions) -> Priced:
@@ -72,19 +75,34 @@ def _in(currency: str, part: Priced) -> Priced:
     return Priced(lines, OTHER_CURRENCY, part.assumed, currency, None, None)
 
 
-def _rated(rater: Rater, adapter: str, own: Priced, shares: list[tuple[str, Priced]], number: int) -> Rated:
+def _with_shares(rater: Rater, adapter: str, own: Priced, shares: list[tuple[str, Priced]], number: int) -> Rated:
     parts = [own, *(part for _, part in shares)]
-    rating = Rating(
+    unpriced = next((part.unpriced for part in parts if part.unpriced is not None), None)
+    assumed = list(dict.fromkeys(word for part in parts for word in part.assumed))
+    lines = [(model, part.charges) for model, part in shares]
+    rating = _rating(rater, adapter, own, number, unpriced, assumed, lines)
+    return Rated(rating, _sum([part.expected for part in parts]), _sum([part.recharge for part in parts]))
+
+
+def _rating(
+    rater: Rater,
+    adapter: str,
+    own: Priced,
+    number: int,
+    unpriced: str | None,
+    assumed: list[str],
+    shares: list[tuple[str, list[Charge]]] | None = None,
+) -> Rating:
+    return Rating(
         book=rater.book.digest,
         adapter=adapter,
         charges=own.charges,
-        shares=[(model, part.charges) for model, part in shares] or None,
+        shares=shares,
         number=number,
         currency=own.currency,
-        unpriced=next((part.unpriced for part in parts if part.unpriced is not None), None),
-        assumed=list(dict.fromkeys(word for part in parts for word in part.assumed)) or None,
+        unpriced=unpriced,
+        assumed=assumed or None,
     )
-    return Rated(rating, _sum([part.expected for part in parts]), _sum([part.recharge for part in parts]))
 
 
 def _sum(amounts: list[int | None]) -> int | None:

@@ -10,7 +10,8 @@ from tollbook.providers.contract import Adapter, Call
 
 
 class Admitted(Struct, frozen=True):
-    """`facts` is what the journal says of it, `encoded` the same as JSON; `call` what its adapter sees.
+    """`facts` is what the journal says of it, `encoded` the same as JSON; `call` what its adapter sees, `passed`
+    the lines of its head that go to the vendor.
 
     `model` is None for operations that ask for none. These, and requests that name vendor objects, bring their `plan`.
     """
@@ -22,6 +23,7 @@ class Admitted(Struct, frozen=True):
     adapter: Adapter
     model: Model | None
     call: Call
+    passed: bytes
     arrived: int
     keep_alive: bool
     plan: Plan | None = None

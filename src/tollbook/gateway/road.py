@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from tollbook.gateway.exchange import Exchange as RequestExchange
 from tollbook.gateway.idempotency import Idempotency, RecordingConnection
 from tollbook.gateway.message import ClientRequest, Headers, head
 from tollbook.gateway.objects import Owned
+from tollbook.gateway.outgoing import passed_lines
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.request import Admitted
@@ -33,6 +34,24 @@ ONCE: Final = Retry(attempts=1)
 OWN: Final = b"/tollbook/v1/"
 
 _encode: Final = msgspec.json.Encoder().encode
+
+
+class _Head(NamedTuple):
+    """What the head of a request tells, if it tells nothing of this one request."""
+
+    match: Match
+    caller: Caller
+    dimensions: Dimensions
+    passed: bytes
+    told: "dict[tuple[str | None, bool], _Told]"
+
+
+class _Told(NamedTuple):
+    """What the journal says of all requests with one head that ask for one model: members of the entry, and the JSON
+    of them that follows the request's id."""
+
+    members: dict[str, Any]
+    tail: bytes
 
 
 class Road:
@@ -53,9 +72,11 @@ class Road:
         self.refused_unknown = 0
 
     def handle(self, connection: ClientConnection, request: ClientRequest) -> Exchange | None:
-        match = self._routes.find(request.method, request.path)
+        usual = request.usual
+        head = usual.found if usual is not None and usual.by is self else None
+        match = head.match if head is not None else self._routes.find(request.method, request.path)
         if match is not None:
-            return self._vendor_route(connection, request, match)
+            return self._vendor_route(connection, request, match, head)
         if request.path.startswith(b"/health/"):
             self._health(connection, request)
             return None
@@ -74,14 +95,14 @@ class Road:
 
     # --- vendor formats
 
-    def _vendor_route(self, connection: ClientConnection, request: ClientRequest, match: Match) -> Exchange | None:
+    def _vendor_route(
+        self, connection: ClientConnection, request: ClientRequest, match: Match, head: _Head | None
+    ) -> Exchange | None:
         adapter = match.adapter
         try:
-            if request.method != match.route.method.encode():
-                raise Refusal(405, "method_not_allowed", f"this route takes {match.route.method}")
             if self._parts.stopping:
                 raise Refusal(503, "shutting_down", "this gateway is being stopped; try again")
-            caller = self._admission.caller(request)
+            caller = head.caller if head is not None else self._caller(request, match)
         except Refusal as fault:
             # Without a tenant there is no one in whose record this could stand: it is counted, not recorded.
             self.refused_unknown += 1
@@ -90,12 +111,30 @@ class Road:
         arrived = self._parts.clock()
         request_id = new_request_id(arrived)
         try:
-            admitted = self._admit(caller, request, match, request_id, arrived)
+            if head is None:
+                head = self._read_head(caller, request, match)
+            admitted = self._admit(head, request, request_id, arrived)
         except Refusal as fault:
             self._record_refusal(caller, adapter, request_id, arrived, fault)
             self._refuse(connection, request, adapter, fault, request_id)
             return None
         return self._begin(connection, admitted)
+
+    def _caller(self, request: ClientRequest, match: Match) -> Caller:
+        if request.method != match.route.method.encode():
+            raise Refusal(405, "method_not_allowed", f"this route takes {match.route.method}")
+        return self._admission.caller(request)
+
+    def _read_head(self, caller: Caller, request: ClientRequest, match: Match) -> _Head:
+        """What a head tells; kept where it will be the same the next time. Raises Refusal."""
+        encoding = request.header(b"content-encoding")
+        if encoding is not None and encoding.lower() != b"identity":
+            raise Refusal(400, "unsupported_encoding", "the body is compressed; send it as it is")
+        dimensions = self._admission.dimensions(caller, request)
+        head = _Head(match, caller, dimensions, passed_lines(request.headers, match.adapter), {})
+        if request.usual is not None and self._admission.is_untold(request):
+            request.usual.by, request.usual.found = self, head
+        return head
 
     def _begin(self, connection: ClientConnection, admitted: Admitted) -> Exchange | None:
         adapter, tenant = admitted.adapter, admitted.facts.tenant
@@ -174,24 +213,35 @@ class Road:
         connection.write(answer.refusal(admitted, fault, []))
         connection.done(admitted.keep_alive)
 
-    def _admit(self, caller: Caller, request: ClientRequest, match: Match, request_id: str, arrived: int) -> Admitted:
+    def _admit(self, head: _Head, request: ClientRequest, request_id: str, arrived: int) -> Admitted:
+        match, caller, dimensions, passed, told = head
         adapter = match.adapter
-        dimensions = self._admission.dimensions(caller, request)
         call = _call(request, match)
         model = self._model(caller, adapter, call)
         call = fields.judge(caller.tenant, adapter, call)
         plan = self._anywhere(caller, adapter) if model is None else None
-        facts = _facts(caller, dimensions, adapter, request_id, model, call)
-        key = request.header(b"idempotency-key")
+        about = (model.name if model is not None else None, adapter.streamed(call))
+        same = told.get(about)
+        if same is not None:
+            facts, encoded = Request(id=request_id, **same.members), b'{"id":"%b%b' % (request_id.encode(), same.tail)
+        else:
+            members = _members(caller, dimensions, adapter, model, about[1])
+            facts = Request(id=request_id, **members)
+            encoded = _encode(facts)
+            told[about] = _Told(members, encoded[len(b'{"id":"') + len(request_id) :])
+        # A familiar head has no such key.
+        key = request.header(b"idempotency-key") if request.usual is None else None
         if key is not None:
             scope = self._idempotency.key(facts.tenant, facts.workload, key, request.path.decode("latin-1"))
             facts = replace(facts, idempotency_key=scope)
         first = self._parts.repeats.first_of(facts, call)
         if first is not None:
             facts = replace(facts, repeat_of=first)
+        if key is not None or first is not None:
+            encoded = _encode(facts)
         return Admitted(
-            facts, _encode(facts), caller, dimensions, adapter, model, call, arrived, request.keep_alive, plan,
-        )  # fmt: skip
+            facts, encoded, caller, dimensions, adapter, model, call, passed, arrived, request.keep_alive, plan
+        )
 
     def _model(self, caller: Caller, adapter: Adapter, call: Call) -> Model | None:
         """The model asked for; None where the operation asks for none.
@@ -296,9 +346,6 @@ def _reply(connection: ClientConnection, request: ClientRequest, data: bytes) ->
 
 def _call(request: ClientRequest, match: Match) -> Call:
     """What the adapter sees. Raises Refusal when the body cannot be read in one way only."""
-    encoding = request.header(b"content-encoding")
-    if encoding is not None and encoding.lower() != b"identity":
-        raise Refusal(400, "unsupported_encoding", "the body is compressed; send it as it is")
     try:
         members = match.adapter.scan(request.headers, request.body)
     except BadInput as fault:
@@ -313,24 +360,25 @@ def _model_name(adapter: Adapter, call: Call) -> str | None:
         raise Refusal(400, fault.code, str(fault)) from fault
 
 
-def _facts(
-    caller: Caller, dimensions: Dimensions, adapter: Adapter, request_id: str, model: Model | None, call: Call
-) -> Request:
-    return Request(
-        id=request_id,
-        tenant=caller.tenant.name,
-        key=caller.key,
-        endpoint=adapter.endpoint,
-        model_asked=model.name if model is not None else None,
-        policy=f"{model.name}@{model.version}" if model is not None else None,
-        workload=dimensions.workload,
-        stream=adapter.streamed(call),
-        user=dimensions.user,
-        template=dimensions.template,
-        tags=dimensions.tags,
-        tags_digest=dimensions.tags_digest,
-        sources=dimensions.sources,
-        traceparent=dimensions.traceparent,
-        parent_request_id=dimensions.parent_request_id,
-        client_request_id=dimensions.client_request_id,
-    )
+def _members(
+    caller: Caller, dimensions: Dimensions, adapter: Adapter, model: Model | None, streamed: bool
+) -> dict[str, Any]:
+    """What the journal says of a request beside its id."""
+    members = {
+        "tenant": caller.tenant.name,
+        "key": caller.key,
+        "endpoint": adapter.endpoint,
+        "model_asked": model.name if model is not None else None,
+        "policy": f"{model.name}@{model.version}" if model is not None else None,
+        "workload": dimensions.workload,
+        "stream": streamed,
+        "user": dimensions.user,
+        "template": dimensions.template,
+        "tags": dimensions.tags,
+        "tags_digest": dimensions.tags_digest,
+        "sources": dimensions.sources,
+        "traceparent": dimensions.traceparent,
+        "parent_request_id": dimensions.parent_request_id,
+        "client_request_id": dimensions.client_request_id,
+    }
+    return {name: value for name, value in members.items() if value is not None}

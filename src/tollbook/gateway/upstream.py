@@ -14,6 +14,7 @@ import httptools
 from tollbook.core.faults import BadInput
 from tollbook.core.settings import Vendor
 from tollbook.gateway.message import Headers
+from tollbook.gateway.outlet import Outlet
 from tollbook.gateway.proxy import ConnectFailed, Proxy
 from tollbook.gateway.tls import client_context
 
@@ -51,6 +52,7 @@ class VendorConnection(asyncio.Protocol):
     def __init__(self, pool: "Pool") -> None:
         self._pool: Final = pool
         self._transport: asyncio.Transport
+        self._outlet: Outlet
         self._parser = httptools.HttpResponseParser(self)
         self._listener: Listener | None = None
         self._headers: Headers = []
@@ -63,16 +65,18 @@ class VendorConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclasses
+        self._outlet = Outlet(self._transport)
 
     def send(self, listener: Listener, data: bytes) -> None:
         """Write a whole request; its answer goes to the listener."""
         self._listener = listener
         self._began = self._ended = False
-        self._transport.write(data)
+        self._outlet.write(data)
 
     @property
     def written(self) -> bool:
         """Whether everything given to `send` has left for the kernel."""
+        self._outlet.flush()
         return self._transport.get_write_buffer_size() == 0
 
     def pause(self) -> None:

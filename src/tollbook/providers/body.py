@@ -39,11 +39,22 @@ class BillingFieldRefused(BadInput):
     code: ClassVar[str] = "billing_field_refused"
 
 
-class Members(NamedTuple):
+class Members:
     """The top-level members of a body: their raw values, and where each value lies (`body[start:end]`)."""
 
-    values: dict[str, bytes]
-    spans: dict[str, tuple[int, int]]
+    __slots__ = ("_spans", "values")
+
+    def __init__(self, values: dict[str, bytes], spans: dict[str, tuple[int, int]] | None = None) -> None:
+        """Without `spans`, nothing stands between the members but what JSON needs."""
+        self.values: Final = values
+        self._spans = spans
+
+    @property
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Where each value lies; mostly nobody asks."""
+        if self._spans is None:
+            self._spans = _places(self.values)
+        return self._spans
 
 
 class Splice(NamedTuple):
@@ -75,15 +86,24 @@ def _add_up(body: bytes, found: dict[str, Raw]) -> Members | None:
     never shorter, so an equal sum proves that there are none and that each value lies where the sum says.
     """
     values: dict[str, bytes] = {}
-    spans: dict[str, tuple[int, int]] = {}
     position = 1
     for name, raw in found.items():
         start = position + 3 + len(name)
         end = start + len(raw)
-        spans[name] = (start, end)
         values[name] = body[start:end]
         position = end + 1
-    return Members(values, spans) if found and position == len(body) else None
+    return Members(values) if found and position == len(body) else None
+
+
+def _places(values: dict[str, bytes]) -> dict[str, tuple[int, int]]:
+    """Where the values lie in a body without spaces."""
+    spans: dict[str, tuple[int, int]] = {}
+    position = 1
+    for name, raw in values.items():
+        start = position + 3 + len(name)
+        spans[name] = (start, start + len(raw))
+        position = start + len(raw) + 1
+    return spans
 
 
 def _walk(body: bytes, found: dict[str, Raw], place: str) -> Members:
@@ -92,7 +112,8 @@ def _walk(body: bytes, found: dict[str, Raw], place: str) -> Members:
     The decoder keeps the last value of a repeated name; the walk meets the name a second time, or finds another
     value than the decoder did, and refuses.
     """
-    members = Members({}, {})
+    values: dict[str, bytes] = {}
+    spans: dict[str, tuple[int, int]] = {}
     opening = _OPEN.match(body)
     assert opening is not None, "the decoder accepted an object"
     position = opening.end()
@@ -102,12 +123,12 @@ def _walk(body: bytes, found: dict[str, Raw], place: str) -> Members:
         raw = bytes(found[name])
         end = start + len(raw)
         after = _NEXT.match(body, end) if body.startswith(raw, start) else None
-        if name in members.values or after is None:
+        if name in values or after is None:
             _refuse_repeated(name, name_found.start(1), place)
-        members.values[name] = raw
-        members.spans[name] = (start, end)
+        values[name] = raw
+        spans[name] = (start, end)
         position = after.end()
-    return members
+    return Members(values, spans)
 
 
 def _refuse_repeated(name: str, position: int, place: str) -> NoReturn:
@@ -127,15 +148,15 @@ def splice(body: bytes, changes: list[Splice]) -> bytes:
     return b"".join(parts)
 
 
-def replace_model(members: dict[str, bytes], spans: dict[str, tuple[int, int]], model: str) -> list[Splice]:
+def replace_model(members: Members, model: str) -> list[Splice]:
     """The change that makes a body ask for `model`; none when it already does.
 
     Raises BadInput when the body names no model or its model is not text.
     """
     told = _as_json(model)
-    if members.get("model") == told or text_member(members, "model") == model:
+    if members.values.get("model") == told or text_member(members.values, "model") == model:
         return []
-    start, end = spans["model"]
+    start, end = members.spans["model"]
     return [Splice(start, end, told)]
 
 

@@ -22,11 +22,11 @@ _NAMES: Final = frozenset((*_LIMITS, *_ANSWERS, *_NESTED))
 
 def asked_limit(members: dict[str, bytes]) -> int | None:
     """The most output tokens that a request allows over all its answers; None when it sets no limit."""
-    named = _NAMES & members.keys()
+    named = [name for name in members if name in _NAMES]
     if not named:
         return None
-    if len(named) == 1 and (plain := members[next(iter(named))]).isdigit() and not named & _COUNTS:
-        return output_limit(plain)
+    if len(named) == 1 and named[0] not in _COUNTS and (plain := members[named[0]]).isdigit() and len(plain) < 10:
+        return int(plain) or None
     raw = [members[name] for name in _LIMITS if name in members]
     if raw:
         counts: list[bytes | None] = [members[name] for name in _ANSWERS if name in members]

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from tollbook.providers.adapter import JsonAdapter
 from tollbook.providers.answer import error_word, read_error, word
-from tollbook.providers.body import UNREADABLE, Splice, present, read_value, scan, splice
+from tollbook.providers.body import UNREADABLE, Members, Splice, present, read_value, scan, splice
 from tollbook.providers.compat import read_groq, share_out
 from tollbook.providers.contract import Call, Estimate, Headers, Prepared, Reading, Route, VendorObject
 from tollbook.providers.estimate import Prompt, estimate_usage, output_limit
@@ -275,10 +275,9 @@ class OpenAIChat(OpenAIFormat, JsonAdapter):
 
     def prepare(self, call: Call, model: str) -> Prepared:
         """The body for one target; a stream is asked to end with its usage. See `Adapter.prepare`."""
-        values, spans = call.members
         changes = self.model_change(call, model)
-        streams = values.get("stream") == b"true"
-        asking = _ask_for_usage(values, spans) if streams and call.asks_usage else None
+        streams = call.members.values.get("stream") == b"true"
+        asking = _ask_for_usage(call.members) if streams and call.asks_usage else None
         if asking is not None:
             changes.append(asking)
         return Prepared(
@@ -349,16 +348,16 @@ def _generated_in(body: bytes) -> int:
     return spoken + sum(text_bytes(choice.text) for choice in choices if type(choice.text) is str)
 
 
-def _ask_for_usage(members: dict[str, bytes], spans: dict[str, tuple[int, int]]) -> Splice | None:
+def _ask_for_usage(members: Members) -> Splice | None:
     """The change that makes a stream end with its usage; None when the client asked for it already.
 
     Options of a kind the vendor will refuse are left to the vendor.
     """
-    raw = members.get("stream_options")
+    raw = members.values.get("stream_options")
     if raw is None:
-        end = spans["stream"][1]
+        end = members.spans["stream"][1]
         return Splice(end, end, b',"stream_options":' + _ASK)
-    start, end = spans["stream_options"]
+    start, end = members.spans["stream_options"]
     if raw == b"null":
         return Splice(start, end, _ASK)
     if not raw.startswith(b"{"):

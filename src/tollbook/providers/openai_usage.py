@@ -238,23 +238,22 @@ def _split_prompt(usage: Usage, report: _CompletionUsage, prompt: int, flags: li
         cached = _count(report.prompt_cache_hit_tokens)
     if cached is None and report.num_cached_tokens is not None:
         cached = _count(report.num_cached_tokens)
-    parts = {"input_cache_read": cached}
+    written = media = None
     if details is not None:
-        written, media = (
-            details.cache_write_tokens,
-            details.audio_tokens or details.image_tokens or details.video_tokens,
-        )
-        if (cached or written) and media:
-            flag(flags, "assumed_modality")
-        if written or media:
-            parts["input_cache_write"] = written
-            parts["input.audio"] = details.audio_tokens
-            parts["input.image"] = details.image_tokens
-            parts["input.video"] = details.video_tokens
-    if cached or len(parts) > 1:
-        split_headline(usage, prompt, "input", parts, flags)
-    else:
+        written = details.cache_write_tokens
+        media = details.audio_tokens or details.image_tokens or details.video_tokens
+    if not (cached or written or media):
         usage["input"] = prompt
+        return
+    parts = {"input_cache_read": cached}
+    if details is not None and (written or media):
+        parts["input_cache_write"] = written
+        parts["input.audio"] = details.audio_tokens
+        parts["input.image"] = details.image_tokens
+        parts["input.video"] = details.video_tokens
+    if (cached or written) and media:
+        flag(flags, "assumed_modality")
+    split_headline(usage, prompt, "input", parts, flags)
 
 
 def _split_completion(usage: Usage, report: _CompletionUsage, completion: int, flags: list[str]) -> None:
