@@ -9,6 +9,8 @@ from tollbook.cli import health
 from tollbook.config import parse
 from tollbook.core.clock import SECOND, now
 from tollbook.journal.book import Book
+from tollbook.journal.copying import Copier
+from tollbook.journal.recording import BookLane
 
 CONFIG = """\
 book: ./book
@@ -93,12 +95,40 @@ def test_an_anchor_is_as_old_as_its_last_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_file_system_that_forgets_is_named() -> None:
-    """The deepest mount decides; memory and container layers are told apart from disks."""
-    mounts = "overlay / overlay rw 0 0\n/dev/vda /data ext4 rw 0 0\ntmpfs /data/tmp tmpfs rw 0 0\n"
-    kinds = [
-        health.filesystem_of(Path(path), mounts) for path in ("/book", "/data/book", "/data/tmp/book", "/database")
-    ]
-    assert kinds == ["overlay", "ext4", "tmpfs", "overlay"]
+    """The deepest mount decides; memory, container layers and volumes that go with a pod are told apart from disks."""
+    volumes = "/var/lib/kubelet/pods/1/volumes/kubernetes.io~empty-dir/book"
+    mounts = (
+        "1 0 0:1 / / rw - overlay overlay rw\n2 1 8:1 / /data rw shared:1 - ext4 /dev/vda rw\n"
+        f"3 2 0:2 / /data/tmp rw - tmpfs tmpfs rw\n4 2 8:1 {volumes} /data/pod rw - ext4 /dev/vda rw\n"
+    )
+    places = ("/book", "/data/book", "/data/tmp/book", "/database", "/data/pod/book")
+    found = [health.mount_of(Path(path), mounts) for path in places]
+    assert [kind for kind, _ in found] == ["overlay", "ext4", "tmpfs", "overlay", "ext4"]
+    assert found[4][1] == volumes
+    for path, words in (("/data/pod/book", "gone with the pod"), ("/book", "gone with the container")):
+        kind, within = health.mount_of(Path(path), mounts)
+        assert words in health.fleeting(kind, within)
+    assert health.fleeting("ext4", "/") == ""
+
+
+def test_a_copy_elsewhere_is_as_old_as_its_last_round(tmp_path: Path) -> None:
+    """Without one, with another book's, and with one that is behind: each a warning that says so."""
+    book = Book.create(tmp_path / "book", release="1", actor="me")
+    writer = BookLane.open(book, release="1")
+    writer.advance(writer.keeper())
+
+    def ship(text: str) -> health.Check:
+        settings = parse(CONFIG + text, base=tmp_path)
+        return next(check for check in health.check_files(book.root, settings) if check.name == "ship")
+
+    assert "lost with this disk" in ship("").message
+    shipped = "journal: {ship: {to: ./copy}}\n"
+    assert "holds no copy" in ship(shipped).message
+    Copier(book, tmp_path / "copy").round()
+    assert ship(shipped).state == "ok" and "at position 1 of 1" in ship(shipped).message
+    Copier(book, tmp_path / "copy", clock=lambda: now() - 61 * SECOND).round()
+    assert ship(shipped).state == "warning" and ship(shipped).message.startswith("61 s old")
+    writer.close("done")
 
 
 def test_a_clock_behind_the_book_is_broken() -> None:

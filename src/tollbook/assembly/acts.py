@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tollbook.assembly.erasure import Erasure, erase
 from tollbook.core.faults import BadInput, BookLocked, Fault
+from tollbook.journal.entry import RestoreDrilled
 from tollbook.journal.personal import PersonalDirectory
 from tollbook.journal.recording import BookLane
 
@@ -111,8 +113,11 @@ class Acts:
         client.sendall(msgspec.json.encode(answer) + b"\n")
 
     def _do(self, act: Act, actor: str) -> Any:
+        if act.act == "drilled":
+            drilled = msgspec.json.decode(act.arguments["entry"], type=RestoreDrilled)
+            return self._lane.append("restore.drilled", replace(drilled, actor=actor))
         if act.act != "erase":
-            raise BadInput(f"the scribe does not know how to {act.act!r}; it can: erase")
+            raise BadInput(f"the scribe does not know how to {act.act!r}; it can: erase, drilled")
         wanted = msgspec.convert(act.arguments, Erasure)
         return erase(self._lane, self._personal, wanted, actor)
 

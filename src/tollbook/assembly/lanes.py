@@ -15,9 +15,6 @@ from tollbook.journal.entry import FORMAT, LaneBegin
 from tollbook.journal.lane import Lane
 from tollbook.journal.sync import GroupSync
 
-REAPED: Final = "reaped"
-"""A file in a lane's directory that says the supervisor is through with it: a hint that saves reading, not a truth."""
-
 
 def begin(book: str, lane: str, role: str, release: str, configuration: str, heads: str | None) -> LaneBegin:
     """The first line of a lane written by this process."""

@@ -1,5 +1,6 @@
 """Which price book prices: activations are entries of the book's lane; a file beside them saves reading them all."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -9,6 +10,8 @@ from tollbook.core.faults import BadInput
 from tollbook.journal.book import Book
 from tollbook.journal.entry import PricesActivated
 from tollbook.journal.files import write_whole
+from tollbook.journal.heads import book_lines
+from tollbook.journal.line import Line
 from tollbook.journal.objects import ObjectStore
 from tollbook.journal.recording import BookLane
 
@@ -29,6 +32,17 @@ def activate(book: Book, lane: BookLane, data: bytes, digest: str, since: int, a
     lane.append("prices.activated", PricesActivated(book=digest, since=since, object=named, actor=actor))
     activations = [*_activations(book), Activation(digest, since, named.sha256)]
     write_whole(book.root / FILE, msgspec.json.encode(activations))
+
+
+def recover_prices(book: Book) -> None:
+    """Make the file anew from the book's own lanes, as after a restore."""
+    told = [msgspec.json.decode(line.bytes, type=PricesActivated) for line in _activated(book)]
+    activations = [Activation(one.book, one.since, one.object.sha256) for one in told]
+    write_whole(book.root / FILE, msgspec.json.encode(activations))
+
+
+def _activated(book: Book) -> Iterator[Line]:
+    return (line for line in book_lines(book.root) if line.kind == "prices.activated")
 
 
 def active_prices(book: Book, at: int) -> str:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tollbook.assembly.boot import LaneNames
 from tollbook.assembly.child import say
-from tollbook.assembly.lanes import REAPED, Left, begin
+from tollbook.assembly.lanes import Left, begin
 from tollbook.core.clock import SECOND, now
 from tollbook.core.faults import JournalUnavailable, Tampered
 from tollbook.journal.book import Book
@@ -19,6 +19,7 @@ from tollbook.journal.closing import Remains, drop_torn, is_live, remove_unborn
 from tollbook.journal.entry import LaneClosed, LaneOpened, encode_payload
 from tollbook.journal.lane import Lane
 from tollbook.journal.line import Line
+from tollbook.journal.segment import REAPED
 from tollbook.journal.tail import lane_directories, read_lane
 
 RETRY_SECONDS: Final = 1.0

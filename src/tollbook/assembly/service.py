@@ -1,16 +1,22 @@
-"""What the command line asks of the whole: make a book, serve it, erase a person in it."""
+"""What the command line asks of the whole: make a book, serve it, copy and restore it, erase a
+person in it."""
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tollbook import __version__
 from tollbook.assembly.acts import NotServed, ask, local_actor
+from tollbook.assembly.backup import BackedUp, back_up
 from tollbook.assembly.erasure import Erasure, erase
 from tollbook.assembly.prices import activate
 from tollbook.assembly.reloading import Source
+from tollbook.assembly.restore import Restored, Wanted, restore
 from tollbook.assembly.supervisor import Supervisor
+from tollbook.core.faults import BadInput
 from tollbook.core.settings import Secrets, Settings
 from tollbook.journal.book import Book
 from tollbook.journal.personal import PersonalDirectory
@@ -56,6 +62,32 @@ def erase_person(root: Path, tenant: str, user: str, basis: str) -> dict[str, An
         done: dict[str, Any] = ask(root, "erase", arguments)
     except NotServed:
         done = _erase_alone(root, Erasure(tenant, user, basis))
+    return done
+
+
+def backup(root: Path, to: Path, *, signing_key: bool, personal_keys: bool) -> BackedUp:
+    """Back a book up, whether it is served or not."""
+    return back_up(root, to, signing_key=signing_key, personal_keys=personal_keys)
+
+
+def restore_book(wanted: Wanted, drill: Path | None) -> Restored:
+    """Make a book of a copy; with `drill`, only try it and put that on record in the book of that directory."""
+    if drill is None:
+        return restore(wanted, local_actor())
+    book = Book.open(drill)
+    done = restore(wanted._replace(drill=True), local_actor())
+    if done.copy.book != book.id:
+        raise BadInput(f"--drill: {wanted.source} is a copy of book {done.copy.book}, {drill} is {book.id}")
+    entry = done.drilled(local_actor())
+    try:
+        ask(drill, "drilled", {"entry": msgspec.json.encode(entry).decode()})
+    except NotServed:
+        lane = BookLane.open(book, release=__version__)
+        try:
+            lane.append("restore.drilled", entry)
+            lane.advance(lane.keeper())
+        finally:
+            lane.close("drilled")
     return done
 
 

@@ -80,6 +80,7 @@ class Supervisor:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then drain, close every lane and return."""
         loop = asyncio.get_running_loop()
+        self._book.check_writable()
         with BookLock(self._book.root / "run" / "supervisor.lock"):
             for name in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(name, self._stopping.set)
@@ -108,6 +109,8 @@ class Supervisor:
             self._keep("scribe", self._plain("tollbook.assembly.scribe")),
             self._keep("desk", self._plain("tollbook.assembly.desk")),
         ]
+        if settings.journal.ship is not None:
+            book.append(self._keep("shipper", self._plain("tollbook.assembly.shipper")))
         beating = asyncio.create_task(self._beat(registrar))
         reaping = asyncio.create_task(self._reap(registrar))
         keeping = [asyncio.create_task(one) for one in (*book, *workers)]
@@ -120,7 +123,8 @@ class Supervisor:
         beating.cancel()
         with contextlib.suppress(JournalUnavailable):
             registrar.close("stopped")
-        await self._stop(keeping[: len(book)], lambda name: True, 0)
+        await self._stop(keeping[:2], lambda name: name in ("scribe", "desk"), 0)
+        await self._stop(keeping[2 : len(book)], lambda name: True, 0)  # the copy's last round: all there ever was
         if self._failure is not None:
             raise self._failure
 

@@ -2,16 +2,20 @@
 
 import ctypes
 import os
+import re
 import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from tollbook.core.clock import SECOND, now
 from tollbook.core.faults import BadConfiguration, Fault
 from tollbook.core.settings import Settings, reference_of
+
+if TYPE_CHECKING:
+    from tollbook.journal.book import Book
 
 State: TypeAlias = Literal["ok", "warning", "broken"]
 
@@ -19,6 +23,7 @@ MIB: Final = 1024 * 1024
 SPACE_LOW: Final = 1024 * MIB
 CLOCK_LIMIT: Final = SECOND
 ANCHOR_LIMIT_SECONDS: Final = 3600
+SHIP_LIMIT_SECONDS: Final = 60
 CHECKPOINT_LIMIT_SECONDS: Final = 900
 SECRET_LENGTH: Final = 16
 SHOWN: Final = 5
@@ -31,6 +36,12 @@ _FLEETING: Final = {
     "nfs4": "is on a network: locks and syncs may not hold",
     "cifs": "is on a network: locks and syncs may not hold",
 }
+
+_EPHEMERAL: Final = {
+    r"/kubernetes\.io~empty-dir/": "is an emptyDir volume: it is gone with the pod",
+    r"/volumes/[0-9a-f]{64}/_data": "is a volume without a name: it is gone with the container's",
+}
+"""What the mounted part of a file system looks like when it does not outlive its container."""
 
 
 class Check(NamedTuple):
@@ -53,6 +64,7 @@ CHECKS: Final = {
     "clock": "the clock is synchronised, and not behind the book's last entry",
     "checkpoint": "the book was signed not long ago",
     "anchor": "signatures leave the machine, and did so not long ago",
+    "ship": "a copy of the book elsewhere is brought up to date",
     "ledger": "the ledger can be read",
     "lag": "the ledger is not behind the journal",
     "housekeeping": "snapshots and files of the ledger are few enough to stay fast",
@@ -131,6 +143,7 @@ def check_files(root: Path, settings: Settings | None) -> Iterator[Check]:
     yield _check_space(root, settings)
     yield _check_age("checkpoint", book.checkpoints / "latest", CHECKPOINT_LIMIT_SECONDS, "run `tollbook serve`")
     yield _check_anchor(settings, book.id)
+    yield _check_ship(settings, book)
 
 
 def _check_permissions(root: Path) -> Check:
@@ -145,20 +158,28 @@ def _check_permissions(root: Path) -> Check:
 
 
 def _check_filesystem(root: Path) -> Check:
-    kind = filesystem_of(root.resolve(), Path("/proc/mounts").read_text())
-    if kind in _FLEETING:
-        return Check("filesystem", "warning", f"{kind} {_FLEETING[kind]}", "move the book to a disk that stays")
+    kind, within = mount_of(root.resolve(), Path("/proc/self/mountinfo").read_text())
+    why = fleeting(kind, within)
+    if why:
+        return Check("filesystem", "warning", f"{kind} {why}", "move the book to a disk that stays")
     return Check("filesystem", "ok", kind)
 
 
-def filesystem_of(path: Path, mounts: str) -> str:
-    """The kind of file system a path lies on, by the text of /proc/mounts."""
-    best, kind = "", "unknown"
-    for line in mounts.splitlines():
-        _, place, found, *_ = line.split(" ")
+def fleeting(kind: str, within: str) -> str:
+    """Why what is mounted may be gone tomorrow; nothing when there is no sign of it."""
+    return _FLEETING.get(kind) or next((told for shape, told in _EPHEMERAL.items() if re.search(shape, within)), "")
+
+
+def mount_of(path: Path, mountinfo: str) -> tuple[str, str]:
+    """The kind of file system that a path lies on, and what of it is mounted there, by the text of
+    /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+    best, found = "", ("unknown", "/")
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        within, place = before.split(" ")[3:5]
         if path.is_relative_to(place) and len(place) >= len(best):
-            best, kind = place, found
-    return kind
+            best, found = place, (after.split(" ")[0], within)
+    return found
 
 
 def _check_space(root: Path, settings: Settings | None) -> Check:
@@ -186,6 +207,28 @@ def _check_anchor(settings: Settings | None, book: str) -> Check:
     kept = sorted(directory.glob(f"{book}-*"), key=lambda path: path.stat().st_mtime)
     latest = kept[-1] if kept else directory / f"{book}-1"
     return _check_age("anchor", latest, ANCHOR_LIMIT_SECONDS, "see that the anchor's directory can be written")
+
+
+def _check_ship(settings: Settings | None, book: "Book") -> Check:
+    from tollbook.journal.checkpoint import parse_checkpoint
+    from tollbook.journal.copying import read_copy
+
+    if settings is None or settings.journal.ship is None:
+        told = "none: what is recorded here is lost with this disk or machine"
+        return Check("ship", "warning", told, "set journal.ship to a directory on another disk or host")
+    ship = settings.journal.ship
+    todo = f"see that {ship.to} can be written, and what `tollbook serve` says of it"
+    try:
+        copy = read_copy(Path(ship.to))
+        note = (book.checkpoints / "latest").read_bytes()
+    except (Fault, OSError) as fault:
+        return Check("ship", "warning", str(fault), todo)
+    if copy is None or copy.book != book.id:
+        return Check("ship", "warning", f"{ship.to} holds no copy of this book", todo)
+    age = max(0, now() - copy.made) // SECOND
+    told = f"{age:,} s old, at position {copy.position:,} of {parse_checkpoint(note).size:,}"
+    late = age > max(SHIP_LIMIT_SECONDS, 10 * ship.every)
+    return Check("ship", "warning" if late else "ok", told, todo if late else None)
 
 
 def check_clock(last_recorded: int | None) -> Check:

@@ -8,6 +8,7 @@ import typer
 
 from tollbook import __version__
 from tollbook.cli import (
+    backup,
     charging,
     demo,
     doctor,
@@ -20,6 +21,7 @@ from tollbook.cli import (
     rebuild,
     replay,
     report,
+    restore,
     route,
     serve,
     simulate,
@@ -65,6 +67,8 @@ for name, command in (
     ("erase", erase.erase),
     ("verify", verify.verify),
     ("rebuild", rebuild.rebuild),
+    ("backup", backup.backup),
+    ("restore", restore.restore),
     ("doctor", doctor.doctor),
     ("simulate", simulate.simulate),
     ("replay", replay.replay),

@@ -12,6 +12,7 @@ from rich.text import Text
 from tollbook.cli import exits, screen
 from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root
 from tollbook.cli.provenance import provenance
+from tollbook.core.clock import format_instant
 from tollbook.core.faults import BadInput
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def document_of(found: "Verification", parameters: dict[str, Any]) -> Document:
         "after_checkpoint": found.after_checkpoint._asdict(),
         "anchor": found.anchor,
         "after_anchor": found.after_anchor._asdict(),
+        "copied": None if found.copied is None else format_instant(found.copied),
         "provenance": provenance(
             parameters, position=position, rows=found.entries, control_totals={"entries": found.entries}
         ),
@@ -68,6 +70,8 @@ def show_verification(document: Document) -> RenderableType:
     verdict = Text("verified", style="bold green") if not findings else Text("does not verify", style="bold red")
     figures = f": {document['entries']:,} entries in {document['lanes']:,} lanes, {document['bytes']:,} bytes"
     parts: list[RenderableType] = [verdict.append(figures, style="default not bold")]
+    if document["copied"] is not None:
+        parts.append(Text.assemble("a copy, made at ", screen.instant(document["copied"])))
     for finding in findings:
         where = "" if finding["lane"] is None else f" {screen.escape(finding['lane'])}"
         entry = "" if finding["sequence"] is None else f", entry {finding['sequence']}"

@@ -17,7 +17,7 @@ from tollbook.config.checks import check
 from tollbook.config.reader import Reader
 from tollbook.config.secrets import references, resolve, secret_of
 from tollbook.core.faults import BadConfiguration
-from tollbook.core.settings import Settings, Tls, Vendor, digest_of
+from tollbook.core.settings import Journal, Settings, Tls, Vendor, digest_of
 
 __all__ = ["DEFAULT_PATH", "ENVIRONMENT_VARIABLE", "find_path", "load", "parse", "references", "resolve", "secret_of"]
 
@@ -64,7 +64,7 @@ def _completed(settings: Settings, base: Path) -> Settings:
         settings,
         book=str(base / settings.book),
         gateway=replace(settings.gateway, tls=_whole_tls(settings.gateway.tls, base)),
-        journal=replace(settings.journal, anchor=_whole(settings.journal.anchor, base)),
+        journal=_whole_journal(settings.journal, base),
         charging=_whole(settings.charging, base),
         charging_rules=load_charging(None if settings.charging is None else base / settings.charging),
         vendors={name: _completed_vendor(vendor, base) for name, vendor in settings.vendors.items()},
@@ -112,6 +112,11 @@ def _proxy(vendor: Vendor) -> str | None:
 
 def _whole_tls(tls: Tls | None, base: Path) -> Tls | None:
     return None if tls is None else Tls(certificate=str(base / tls.certificate), key=str(base / tls.key))
+
+
+def _whole_journal(journal: Journal, base: Path) -> Journal:
+    ship = None if journal.ship is None else replace(journal.ship, to=str(base / journal.ship.to))
+    return replace(journal, anchor=_whole(journal.anchor, base), ship=ship)
 
 
 def _whole(path: str | None, base: Path) -> str | None:

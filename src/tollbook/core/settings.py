@@ -112,6 +112,19 @@ class Gateway(Struct, frozen=True, kw_only=True):
     ] = 120
 
 
+class Ship(Struct, frozen=True, kw_only=True):
+    """A second copy of the book, for the day on which its disk or its machine is lost."""
+
+    to: Annotated[str, Meta(min_length=1, description="A directory of its own on another disk or host.")]
+    every: Annotated[
+        float,
+        Meta(ge=1, extra=_DURATION, description="How often what is new goes there; what a lost machine loses at most."),
+    ] = 5.0
+    personal_keys: Annotated[
+        bool, Meta(description="The keys of personal digests go there, too: whoever has them can try values.")
+    ] = False
+
+
 class Journal(Struct, frozen=True, kw_only=True):
     """The journal: when it is durable, and what happens when it cannot be written."""
 
@@ -153,6 +166,7 @@ class Journal(Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="A directory on another disk or host, to which a signed checkpoint goes every ten minutes."),
     ] = None
+    ship: Annotated[Ship | None, Meta(description="Keep a second copy of the book elsewhere. Absent: none.")] = None
 
 
 class VendorKey(Struct, frozen=True, kw_only=True):

@@ -22,8 +22,12 @@ from tollbook.journal.files import sync_directory, write_whole
 ROLES: Final = ("worker", "spare", "supervisor", "book")
 """What a lane's writer can be; the first part of the lane's name."""
 
+COPY: Final = "copy.json"
+"""A file that marks a directory as a copy of a book: it is read and verified, and never written as one."""
+
 _LANE: Final = re.compile(rf"({'|'.join(ROLES)})-\d{{8}}T\d{{6}}Z-[0-9a-f]{{8}}", re.ASCII)
-_PLACES: Final = ("keys/personal", "lanes", "objects/sha256", "checkpoints", "personal/inbox", "ledger", "run")
+PLACES: Final = ("keys/personal", "lanes", "objects/sha256", "checkpoints", "personal/inbox", "ledger", "run")
+"""The directories of a book."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +105,17 @@ class Book:
     def lock(self) -> "BookLock":
         """The right to write the book's own lane: held by one process, until it releases it or dies.
 
-        Raises BookLocked when another holds it.
+        Raises BookLocked when another holds it, BadInput when this is a copy.
         """
+        self.check_writable()
         return BookLock(self.root / "run" / "book.lock")
+
+    def check_writable(self) -> None:
+        """Raise BadInput when this is a copy: two that go on from one book would be two histories."""
+        if (self.root / COPY).exists():
+            raise BadInput(
+                f"{self.root} is a copy of a book; make a book of it: tollbook restore --verify {self.root} --book NEW"
+            )
 
 
 class BookLock:
@@ -142,7 +154,7 @@ def is_lane_name(text: str) -> bool:
 
 def _furnish(root: Path, release: str, actor: str, instant: int) -> None:
     root.mkdir(0o700)
-    for place in _PLACES:
+    for place in PLACES:
         for directory in reversed((root / place, *(root / place).parents)):
             if not directory.exists():
                 directory.mkdir(0o700)

@@ -44,6 +44,8 @@ KINDS: Final = {
     "book.created": "the book's birth: id, verification key",
     "prices.activated": "a price book prices from an instant on",
     "personal.erased": "a person's values were removed from the personal directory",
+    "book.restored": "the book was made anew from a copy: what was recorded after the copy is lost",
+    "restore.drilled": "a copy was restored to see that it can be: what was verified and compared",
 }
 """Every kind of entry, and what it says."""
 
@@ -342,6 +344,27 @@ class PersonalErased(Struct, frozen=True, omit_defaults=True, kw_only=True):
     digests: dict[str, str]
     values: int
     basis: str
+    actor: str
+
+
+class BookRestored(Struct, frozen=True, kw_only=True):
+    """The book goes on from a copy: when it was made (microseconds), the heads that its last checkpoint signs."""
+
+    made: int
+    position: int
+    actor: str
+
+
+class RestoreDrilled(Struct, frozen=True, kw_only=True):
+    """A restore that was tried with a copy of this book: when the copy was made, its position, what verified, whether
+    the totals of its ledger were compared with the backup's and are the same, how long it all took."""
+
+    made: int
+    position: int
+    entries: int
+    bytes: int
+    compared: bool
+    seconds: int
     actor: str
 
 

@@ -10,6 +10,8 @@ OPEN_SUFFIX: Final = ".jsonl"
 SEALED_SUFFIX: Final = ".jsonl.zst"
 LOCK: Final = "lock"
 BALLAST: Final = "ballast"
+REAPED: Final = "reaped"
+"""A file in a lane's directory that says the supervisor is through with it: a hint that saves reading, not a truth."""
 
 _SEGMENT: Final = re.compile(r"(\d{6,})\.jsonl(\.zst)?", re.ASCII)
 

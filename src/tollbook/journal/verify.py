@@ -15,6 +15,7 @@ from tollbook.core.money import format_amount
 from tollbook.journal.book import Book
 from tollbook.journal.checkpoint import Checkpoint, verify_checkpoint
 from tollbook.journal.closing import is_live
+from tollbook.journal.copying import read_copy
 from tollbook.journal.entry import Heads, LaneBegin, LaneClosed, LaneHead, ObjectNamed
 from tollbook.journal.finding import Finding
 from tollbook.journal.heads import book_lines, decode_heads
@@ -45,7 +46,8 @@ class Verification(NamedTuple):
 
     `checkpoint` is how many heads the book's own last checkpoint signs; `after_checkpoint` what lies after it.
     `anchor` and `after_anchor` are the same for the checkpoint given from outside: without one (0), nothing shows
-    that the whole book was not written anew by somebody who holds its key, and all of it is beyond.
+    that the whole book was not written anew by somebody who holds its key, and all of it is beyond. `copied` is when a
+    copy was made (microseconds); None for a book.
     """
 
     findings: list[Finding]
@@ -58,6 +60,7 @@ class Verification(NamedTuple):
     after_checkpoint: Beyond
     anchor: int
     after_anchor: Beyond
+    copied: int | None = None
 
 
 def verify(
@@ -84,13 +87,15 @@ class _Signed:
 class _Verifier:
     def __init__(self, book: Book, checkpoint: bytes | None, progress: Progress | None, clock: Clock) -> None:
         self._book: Final = book
-        self._clock: Final = clock
+        copy = read_copy(book.root)
+        self._copied: Final = None if copy is None else copy.made
+        self._clock: Final = clock if copy is None else (lambda: copy.made)
         self._findings: Final[list[Finding]] = []
         self._objects: Final = ObjectStore(book.root)
         self._objects_seen: Final[set[str]] = set()
         directories = lane_directories(book.root)
         # Asked before anything is read: a lane that is dead now has nothing to add later.
-        self._live: Final = {path.name for path in directories if is_live(path)}
+        self._live: Final = {path.name for path in directories if is_live(path)} | set(copy.live if copy else ())
         self._outside: Final = _Signed("the checkpoint given", self._usable("the checkpoint given", checkpoint))
         self._own: Final = _Signed("checkpoints/latest", self._usable("checkpoints/latest", _latest(book)))
         self._record: Final = LaneRecord(book)
@@ -312,6 +317,7 @@ class _Verifier:
             after_checkpoint=self._beyond(self._own),
             anchor=self._outside.size,
             after_anchor=self._beyond(self._outside),
+            copied=self._copied,
         )
 
     def _beyond(self, signed: _Signed) -> Beyond:
