@@ -95,7 +95,10 @@ def test_every_problem_is_told_at_once_with_its_line() -> None:
         ("book: a\ngateway: {listen: 'localhost'}", "line 2: gateway.listen: found 'localhost'; allowed: host:port"),
         ("book: a\ngateway: {listen: 'localhost:70000'}", "found port 70000"),
         ("book: a\ntenants: {'a/b': {keys: [{name: k, secret: s}]}}", "found 'a/b' as a name"),
-        ("book: a\ntenants: {t: {keys: []}}", "line 2: tenants.t.keys: found 0 in the list; allowed: 1 or more"),
+        (
+            "book: a\nvendors: {v: {format: openai, base_url: 'https://v', keys: []}}",
+            "line 2: vendors.v.keys: found 0 in the list; allowed: 1 or more",
+        ),
         ("book: a\ntenants: {t: {keys: [{name: k, secret: s}], models: [x]}}", "an unknown model; allowed: none"),
         ("book: a\njournal: {segment_age: 1500ms}", "found '1500ms'; allowed: a duration such as"),
         ("book: a\ngateway: {timeouts: {idle: 0s}}", "found '0s'; allowed: a duration such as"),

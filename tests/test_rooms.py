@@ -12,6 +12,7 @@ ROOMS: dict[str, set[str]] = {
     "providers": {"core"},
     "pricing": {"core"},
     "journal": {"core"},
+    "registry": {"core", "journal"},
     "gateway": {"core", "journal", "providers", "pricing"},
     "ledger": {"core", "journal", "pricing"},
     "simulator": {"core"},
@@ -20,6 +21,7 @@ ROOMS: dict[str, set[str]] = {
         "journal",
         "providers",
         "pricing",
+        "registry",
         "ledger",
         "simulator",
         "config",
@@ -27,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
         "tollbook",
     },
     "config": {"core"},
-    "assembly": {"core", "journal", "providers", "pricing", "ledger", "gateway", "config", "tollbook"},
+    "assembly": {"core", "journal", "providers", "pricing", "registry", "ledger", "gateway", "config", "tollbook"},
     "tollbook": {"core", "providers", "pricing"},
 }
 """Room -> the rooms it may import, itself aside. `tollbook` is the package root (public API, version)."""

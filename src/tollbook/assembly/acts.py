@@ -5,28 +5,27 @@ import pwd
 import selectors
 import socket
 import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
-from tollbook.assembly.erasure import Erasure, erase
-from tollbook.core.faults import BadInput, BookLocked, Fault
-from tollbook.journal.entry import RestoreDrilled
-from tollbook.journal.personal import PersonalDirectory
-from tollbook.journal.recording import BookLane
+from tollbook.core.faults import BadInput, BookLocked, Fault, JournalUnavailable, NotFound
 
-REQUEST_LIMIT: Final = 64 * 1024
+REQUEST_LIMIT: Final = 16 * 1024 * 1024
 CLIENT_SECONDS: Final = 60.0
+
+Deed = Callable[[dict[str, Any], str], Any]
+"""Does one act, given its arguments and who asks; its result. Raises Fault."""
 
 
 class Act(Struct, frozen=True):
     """One line to the scribe."""
 
     act: str
-    arguments: dict[str, str]
+    arguments: dict[str, Any]
 
 
 class Answer(Struct, frozen=True):
@@ -41,19 +40,26 @@ def socket_path(root: Path) -> Path:
     return root / "run" / "scribe.sock"
 
 
-def ask(root: Path, act: str, arguments: dict[str, str]) -> Any:
-    """Have the running scribe do something; its result. Raises NotServed when no scribe runs, BadInput as it says."""
+def ask(root: Path, act: str, arguments: dict[str, Any]) -> Any:
+    """Have the running scribe do something; its result.
+
+    Raises NotServed when no scribe runs, NoAnswer when it ended meanwhile, BadInput and NotFound as it says.
+    """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(CLIENT_SECONDS)
         try:
             client.connect(str(socket_path(root)))
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotServed("the book is not being served") from None
-        client.sendall(msgspec.json.encode(Act(act, arguments)) + b"\n")
-        with client.makefile("rb") as answers:
-            answer = msgspec.json.decode(answers.readline(), type=Answer)
+        try:
+            client.sendall(msgspec.json.encode(Act(act, arguments)) + b"\n")
+            with client.makefile("rb") as answers:
+                answer = msgspec.json.decode(answers.readline(), type=Answer)
+        except (OSError, msgspec.DecodeError):
+            raise NoAnswer("the scribe ended before it answered: look whether it was done, then ask again") from None
     if answer.fault is not None:
-        raise BadInput(answer.message or answer.fault)
+        kind = NotFound if answer.fault == NotFound.code else BadInput
+        raise kind(answer.message or answer.fault)
     return answer.result
 
 
@@ -63,13 +69,18 @@ class NotServed(BookLocked):
     code = "not_served"
 
 
-class Acts:
-    """The scribe's side. One request at a time, between two turns of its loop."""
+class NoAnswer(Fault):
+    """The scribe went away in the middle of it: the act was done whole, or not at all."""
 
-    def __init__(self, root: Path, lane: BookLane, personal: PersonalDirectory) -> None:
+    code = "no_answer"
+
+
+class Acts:
+    """The scribe's side. One request at a time, between two turns of its loop. `deeds` are what it can do, by name."""
+
+    def __init__(self, root: Path, deeds: Mapping[str, Deed]) -> None:
         self._root: Final = root
-        self._lane: Final = lane
-        self._personal: Final = personal
+        self._deeds: Final = deeds
         path = socket_path(root)
         path.unlink(missing_ok=True)
         self._listener: Final = socket.socket(socket.AF_UNIX)
@@ -96,7 +107,7 @@ class Acts:
             try:
                 self._answer(client)
             except (OSError, msgspec.DecodeError):
-                return  # who asked went away or spoke no sense: nothing was done
+                return  # who asked went away or spoke no sense
 
     def close(self) -> None:
         self._selector.close()
@@ -108,18 +119,17 @@ class Acts:
             act = msgspec.json.decode(lines.readline(REQUEST_LIMIT), type=Act)
         try:
             answer = Answer(result=self._do(act, _actor(client)))
+        except JournalUnavailable:
+            raise  # the lane is dead: another scribe takes over, and who asked is told that this one ended
         except Fault as fault:
             answer = Answer(fault=fault.code, message=str(fault))
         client.sendall(msgspec.json.encode(answer) + b"\n")
 
     def _do(self, act: Act, actor: str) -> Any:
-        if act.act == "drilled":
-            drilled = msgspec.json.decode(act.arguments["entry"], type=RestoreDrilled)
-            return self._lane.append("restore.drilled", replace(drilled, actor=actor))
-        if act.act != "erase":
-            raise BadInput(f"the scribe does not know how to {act.act!r}; it can: erase, drilled")
-        wanted = msgspec.convert(act.arguments, Erasure)
-        return erase(self._lane, self._personal, wanted, actor)
+        deed = self._deeds.get(act.act)
+        if deed is None:
+            raise BadInput(f"the scribe does not know how to {act.act!r}; it can: {', '.join(self._deeds)}")
+        return deed(act.arguments, actor)
 
 
 def _actor(client: socket.socket) -> str:

@@ -6,7 +6,6 @@ child whose supervisor was killed notices, drains and leaves. Secrets travel her
 
 import asyncio
 import socket
-from hashlib import blake2b
 from typing import Final, TypeVar
 
 import msgspec
@@ -27,24 +26,13 @@ class LaneNames(Struct, frozen=True):
     spare: str
 
 
-class BootCaller(Struct, frozen=True):
-    """Whose a tenant key is; the key itself is known by its hash only."""
-
-    tenant: str
-    key: str
-    workloads: tuple[str, ...]
-
-
 class Policy(Struct, frozen=True, kw_only=True):
     """What a worker goes by and can be given anew while it runs, `number` counting how often. `secrets` are [vendor,
-    key name, secret]; `callers` by keyed hash under the worker's `pepper`; `signers` by access key id, each with the
-    secret that its clients sign with."""
+    key name, secret]. Tenants' keys are not among it: they are the registry's."""
 
     number: int
     settings: Settings
     secrets: list[tuple[str, str, str]]
-    callers: dict[str, BootCaller]
-    signers: dict[str, tuple[str, BootCaller]] = {}
 
 
 class WorkerBoot(Struct, frozen=True, kw_only=True):
@@ -55,7 +43,6 @@ class WorkerBoot(Struct, frozen=True, kw_only=True):
     book: str
     release: str
     prices: str
-    pepper: bytes
     lanes: LaneNames
     heads: str | None = None
 
@@ -153,8 +140,3 @@ def supervisor_gone(control: socket.socket) -> bool:
         return False
     except OSError:
         return True
-
-
-def key_hash(pepper: bytes, secret: str) -> str:
-    """The keyed hash under which a tenant's key is known: BLAKE2b with the pepper as its key, hexadecimal."""
-    return blake2b(secret.encode(), key=pepper, digest_size=32).hexdigest()

@@ -15,7 +15,9 @@ from tollbook.assembly.acts import Acts
 from tollbook.assembly.ageing import Ageing
 from tollbook.assembly.boot import BookBoot, receive, supervisor_gone
 from tollbook.assembly.child import TRY_LATER, say
+from tollbook.assembly.deeds import deeds
 from tollbook.assembly.matching import Matching
+from tollbook.assembly.registering import RegistryKeeper, Vouching
 from tollbook.core.faults import BookLocked, Fault, JournalUnavailable
 from tollbook.gateway.awaited import AwaitedTable
 from tollbook.journal.book import Book
@@ -132,7 +134,9 @@ class Scribe:
         self._ageing: Final = Ageing(self._book, self._lane, boot.settings)
         self._awaited: Final = AwaitedTable(root / "state.sqlite")
         self._matching: Final = Matching(self._lane, self._awaited)
-        self._acts: Final = Acts(root, self._lane, self._personal)
+        self._registry: Final = RegistryKeeper(self._book, self._lane)
+        self._vouching: Final = Vouching(self._book)
+        self._acts: Final = Acts(root, deeds(self._lane, self._personal, self._registry))
         self._stop: Final = stop
         self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb", "age", "match"), 0.0)
 
@@ -144,6 +148,7 @@ class Scribe:
                 self._acts.serve(POLL_SECONDS)
             self._last_turns()
         finally:
+            self._vouching.close()
             self._acts.close()
             self._loading.close()
             self._awaited.close()
@@ -157,6 +162,7 @@ class Scribe:
             self._personal.absorb()
         if self._is_due("seal", SEAL_SECONDS):
             self._sealer.seal_next()
+        self._registry.refresh()
         self._match()
         self._age()
 

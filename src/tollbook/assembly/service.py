@@ -11,7 +11,7 @@ import msgspec
 from tollbook import __version__
 from tollbook.assembly.acts import NotServed, ask, local_actor
 from tollbook.assembly.backup import BackedUp, back_up
-from tollbook.assembly.erasure import Erasure, erase
+from tollbook.assembly.deeds import do
 from tollbook.assembly.prices import activate
 from tollbook.assembly.reloading import Source
 from tollbook.assembly.restore import Restored, Wanted, restore
@@ -19,9 +19,12 @@ from tollbook.assembly.supervisor import Supervisor
 from tollbook.core.faults import BadInput
 from tollbook.core.settings import Secrets, Settings
 from tollbook.journal.book import Book
-from tollbook.journal.personal import PersonalDirectory
+from tollbook.journal.heads import recover
 from tollbook.journal.recording import BookLane
+from tollbook.journal.registration import RegistryChanged
 from tollbook.pricing.book import base_book
+from tollbook.registry.registry import Registry
+from tollbook.registry.secret import make_key
 
 
 def init(root: Path) -> Book:
@@ -31,6 +34,7 @@ def init(root: Path) -> Book:
     """
     actor = local_actor()
     book = Book.create(root, release=__version__, actor=actor)
+    make_key(book.root)
     lane = BookLane.open(book, release=__version__)
     try:
         prices = base_book()
@@ -57,12 +61,29 @@ def serve(
 
 def erase_person(root: Path, tenant: str, user: str, basis: str) -> dict[str, Any]:
     """Erase through the running scribe, or as the book's writer when none runs."""
-    arguments = {"tenant": tenant, "user": user, "basis": basis}
-    try:
-        done: dict[str, Any] = ask(root, "erase", arguments)
-    except NotServed:
-        done = _erase_alone(root, Erasure(tenant, user, basis))
+    done: dict[str, Any] = do(root, "erase", {"tenant": tenant, "user": user, "basis": basis})
     return done
+
+
+def change_registry(root: Path, act: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Change the registry through the running scribe, or as the book's writer when none runs; what was done.
+
+    Raises BadInput and NotFound when it cannot be done.
+    """
+    done: dict[str, Any] = do(root, act, wanted)
+    return done
+
+
+def read_registry(root: Path) -> Registry:
+    """The registry as it is: asked of the running scribe, else read from the journal."""
+    try:
+        told = ask(root, "registry.read", {})
+    except NotServed:
+        return Registry.of(recover(Book.open(root).root).registry)
+    registry = Registry()
+    for one in told:
+        registry.add(msgspec.convert(one["entry"], RegistryChanged), one["recorded"], one["digest"])
+    return registry
 
 
 def backup(root: Path, to: Path, *, signing_key: bool, personal_keys: bool) -> BackedUp:
@@ -79,26 +100,5 @@ def restore_book(wanted: Wanted, drill: Path | None) -> Restored:
     if done.copy.book != book.id:
         raise BadInput(f"--drill: {wanted.source} is a copy of book {done.copy.book}, {drill} is {book.id}")
     entry = done.drilled(local_actor())
-    try:
-        ask(drill, "drilled", {"entry": msgspec.json.encode(entry).decode()})
-    except NotServed:
-        lane = BookLane.open(book, release=__version__)
-        try:
-            lane.append("restore.drilled", entry)
-            lane.advance(lane.keeper())
-        finally:
-            lane.close("drilled")
-    return done
-
-
-def _erase_alone(root: Path, wanted: Erasure) -> dict[str, Any]:
-    book = Book.open(root)
-    lane = BookLane.open(book, release=__version__)
-    try:
-        personal = PersonalDirectory(root)
-        personal.reapply(lane.recovered.erasures)
-        done = erase(lane, personal, wanted, local_actor())
-        lane.advance(lane.keeper())
-    finally:
-        lane.close("erased")
+    do(drill, "drilled", {"entry": msgspec.json.encode(entry).decode()})
     return done

@@ -6,7 +6,6 @@ writing; the desk answers questions. Each may die without the others noticing.
 
 import asyncio
 import contextlib
-import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -16,9 +15,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from tollbook.assembly.acts import NoAnswer, NotServed
 from tollbook.assembly.boot import (
     BookBoot,
-    BootCaller,
     FromDesk,
     FromWorker,
     LaneNames,
@@ -26,12 +25,12 @@ from tollbook.assembly.boot import (
     ToDesk,
     ToWorker,
     WorkerBoot,
-    key_hash,
 )
 from tollbook.assembly.child import TRY_LATER_SECONDS, Backoff, Running, say, start, terminate
 from tollbook.assembly.prices import active_prices
 from tollbook.assembly.reaping import Registrar, known_heads
 from tollbook.assembly.reloading import Reloaded, Source, check_change
+from tollbook.assembly.seeding import seed
 from tollbook.core.charging import UNSETTLED
 from tollbook.core.clock import now
 from tollbook.core.digest import canonical_json
@@ -47,6 +46,7 @@ HEARTBEAT_SECONDS: Final = 4.0
 BIND_SECONDS: Final = 15.0
 CHILD_GRACE_SECONDS: Final = 30.0
 IN_FORCE_SECONDS: Final = 5.0
+SEED_RETRY_SECONDS: Final = 0.1
 
 
 class Supervisor:
@@ -74,7 +74,6 @@ class Supervisor:
         self._book: Final = Book.open(Path(settings.book))
         self._stopping = asyncio.Event()
         self._children: Final[dict[str, Running]] = {}
-        self._pepper: Final = secrets.token_bytes(32)
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
@@ -106,7 +105,7 @@ class Supervisor:
             self._keep(f"worker {n}", self._worker(registrar, listener)) for n in range(settings.gateway.workers)
         ]
         book = [
-            self._keep("scribe", self._plain("tollbook.assembly.scribe")),
+            self._keep("scribe", self._scribe),
             self._keep("desk", self._plain("tollbook.assembly.desk")),
         ]
         if settings.journal.ship is not None:
@@ -161,6 +160,30 @@ class Supervisor:
                 say(f"{name} ended ({code}); starting it again")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _scribe(self, name: str) -> Running | None:
+        """A scribe is told at each start which tenants and keys the configuration names."""
+        seeding = asyncio.create_task(self._seed(self._settings))
+        try:
+            return await self._plain("tollbook.assembly.scribe")(name)
+        finally:
+            seeding.cancel()
+
+    async def _seed(self, settings: Settings) -> None:
+        """Have what is new of the configuration's tenants and keys enter the registry, once a scribe answers."""
+        root, vault = self._book.root, self._secrets.tenants
+        while settings is self._settings:
+            try:
+                done = await asyncio.to_thread(seed, root, settings, vault)
+            except (NotServed, NoAnswer, OSError):
+                await asyncio.sleep(SEED_RETRY_SECONDS)
+                continue
+            except Fault as fault:
+                say(f"the configuration's tenants and keys have not entered the registry: {fault}")
+                return
+            if done:
+                say(f"the configuration says otherwise than the registry, which holds ({done} times): tollbook doctor")
+            return
 
     def _plain(self, module: str) -> Callable[[str], Awaitable[Running | None]]:
         async def once(name: str) -> Running:
@@ -239,7 +262,6 @@ class Supervisor:
             book=self._book.id,
             release=self._release,
             prices=str(ObjectStore(self._book.root).path(active_prices(self._book, now()))),
-            pepper=self._pepper,
             lanes=lanes,
             heads=known_heads(self._book),
         )
@@ -247,15 +269,7 @@ class Supervisor:
     def _policy(self) -> Policy:
         vault = self._secrets.vendors
         secrets = [(vendor, key, secret) for vendor, keys in vault.items() for key, secret in keys.items()]
-        policy = Policy(number=self._number, settings=self._settings, secrets=secrets, callers={}, signers={})
-        for tenant in self._settings.tenants.values():
-            for key in tenant.keys:
-                secret = self._secrets.tenants[tenant.name][key.name]
-                caller = BootCaller(tenant.name, key.name, key.workloads or tenant.workloads)
-                policy.callers[key_hash(self._pepper, secret)] = caller
-                if key.access_key_id is not None:
-                    policy.signers[key.access_key_id] = (secret, caller)
-        return policy
+        return Policy(number=self._number, settings=self._settings, secrets=secrets)
 
     def _record_configuration(self, settings: Settings) -> None:
         named = ObjectStore(self._book.root).put(canonical_json(recorded_form(settings)))
@@ -295,6 +309,7 @@ class Supervisor:
         self._record_configuration(settings)
         self._registrar.go_by(settings.digest, settings.charging_rules.bearers()[UNSETTLED])
         self._settings, self._secrets, self._number = settings, vault, self._number + 1
+        await self._seed_again()
         for name in self._using:
             if name in self._children:
                 self._children[name].channel.send(ToWorker(policy=self._policy()))
@@ -302,6 +317,11 @@ class Supervisor:
             terminate(self._children["scribe"])  # it ages attempts by both, and is started again with the new ones
         waiting = await self._in_force()
         return Reloaded(digest=settings.digest, changed=True, workers=len(self._using), waiting=waiting)
+
+    async def _seed_again(self) -> None:
+        """What is new enters before the workers go by the configuration; a scribe that is down does it at its start."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._seed(self._settings), IN_FORCE_SECONDS)
 
     async def _in_force(self) -> int:
         """Wait until every worker goes by the policy; how many have not said so in time."""

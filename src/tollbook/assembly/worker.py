@@ -7,30 +7,18 @@ import socket
 import sqlite3
 import ssl
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
-from tollbook.assembly.boot import (
-    BootCaller,
-    Channel,
-    FromWorker,
-    Policy,
-    ToWorker,
-    WorkerBoot,
-    key_hash,
-    receive,
-    supervisor_gone,
-)
+from tollbook.assembly.boot import Channel, FromWorker, Policy, ToWorker, WorkerBoot, receive, supervisor_gone
 from tollbook.assembly.child import TRY_LATER, say
+from tollbook.assembly.credentials import Credentials
 from tollbook.assembly.lanes import WorkerLanes
 from tollbook.core.clock import now
 from tollbook.core.digest import keyed_digest
 from tollbook.core.faults import JournalUnavailable
-from tollbook.core.settings import Settings
-from tollbook.gateway.admission import Admission, Caller
 from tollbook.gateway.claims import Claims
 from tollbook.gateway.connection import ClientConnection
 from tollbook.gateway.entrance import Entrance
@@ -52,6 +40,10 @@ TICK_SECONDS: Final = 0.1
 HEARTBEAT_SECONDS: Final = 4.0
 IDLE_CLIENT_SECONDS: Final = 300.0
 LANES_RETRY_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 1.0
+"""How often the registry's snapshot is looked at."""
+FIRST_LOOK_SECONDS: Final = 15.0
+"""How long a start waits for the registry to know the configuration's keys; then it serves with those it knows."""
 
 
 class Worker:
@@ -77,8 +69,10 @@ class Worker:
             lambda lane: is_live(root / "lanes" / lane),
         )
         self._desk: Final = Pool(SocketAddress(str(root / "run" / "desk.sock")))
+        self._policy = boot.policy
         self._parts = self._parts_of(boot.policy, None)
-        self._entrance: Final = Entrance(self._road_of(boot.policy))
+        self._credentials: Final = Credentials(root, self._personal.digest)
+        self._entrance: Final = Entrance(self._road())
 
     def _parts_of(self, policy: Policy, former: Parts | None) -> Parts:
         settings = policy.settings
@@ -88,19 +82,17 @@ class Worker:
             settings, secrets, self._recorder, self._rater, now, durable, self._objects, self._secret_digest, former
         )
 
-    def _road_of(self, policy: Policy) -> Road:
-        hash_key = partial(key_hash, self._boot.pepper)
-        settings = policy.settings
-        callers = {hashed: _caller(settings, told) for hashed, told in policy.callers.items()}
-        signers = {key: (secret, _caller(settings, told)) for key, (secret, told) in policy.signers.items()}
-        admission = Admission(callers, hash_key, self._personal.digest, signers)
+    def _road(self) -> Road:
+        admission = self._credentials.admission(self._policy.settings)
         return Road(self._parts, admission, list(ADAPTERS), self._desk, self._idempotency)
 
     def _change(self, policy: Policy) -> None:
         """Go by another policy from the next request on; requests under way end by the one they began with."""
         former = self._parts
+        self._policy = policy
         self._parts = self._parts_of(policy, former)
-        self._entrance.road = self._road_of(policy)
+        self._credentials.look(policy.settings)
+        self._entrance.road = self._road()
         former.retire(self._parts)
         self._lanes.configuration = policy.settings.digest
         self._channel.send(FromWorker(policy=policy.number))
@@ -113,14 +105,15 @@ class Worker:
         """Serve until told to stop, then drain and end the lanes."""
         loop = asyncio.get_running_loop()
         self._channel = await Channel.over(control)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stopping.set)
+        tasks = [loop.create_task(work) for work in (self._listen(), self._tick(), self._beat(), self._watch())]
+        for task in tasks:
+            task.add_done_callback(lambda _: self._stopping.set())  # without one of them a worker is of no use
+        await self._first_look()
         server = await loop.create_server(
             lambda: ClientConnection(self._entrance), sock=self._listener, backlog=1024, ssl=self._tls()
         )
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, self._stopping.set)
-        tasks = [loop.create_task(work) for work in (self._listen(), self._tick(), self._beat())]
-        for task in tasks:
-            task.add_done_callback(lambda _: self._stopping.set())  # without one of them a worker is of no use
         self._channel.send(FromWorker(ready=True))
         await self._stopping.wait()
         server.close()
@@ -180,6 +173,28 @@ class Worker:
                 if connection.idle and connection.since < expired:
                     connection.expire()
 
+    # --- who may come in
+
+    async def _first_look(self) -> None:
+        """Wait for the registry to know what the configuration says of keys, so that no client is refused in vain."""
+        until = asyncio.get_running_loop().time() + FIRST_LOOK_SECONDS
+        while not self._stopping.is_set() and asyncio.get_running_loop().time() < until:
+            self._look()
+            if self._credentials.configuration == self._policy.settings.digest:
+                return
+            await asyncio.sleep(TICK_SECONDS / 4)
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Let in whom the registry names now, from the next request on."""
+        if self._credentials.look(self._policy.settings):
+            self._entrance.road = self._road()
+
     # --- lanes
 
     def _lane_failed(self) -> None:
@@ -210,10 +225,6 @@ class Worker:
         self._asked_for_lanes = False
         self._lanes.retire()
         return True
-
-
-def _caller(settings: Settings, told: BootCaller) -> Caller:
-    return Caller(settings.tenants[told.tenant], told.key, told.workloads)
 
 
 def main() -> None:

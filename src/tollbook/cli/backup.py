@@ -24,7 +24,10 @@ def backup(
         bool, typer.Option("--signing-key", help="Put the signing key in: whoever has it can write history anew.")
     ] = False,
     personal_keys: Annotated[
-        bool, typer.Option("--personal-keys", help="Put the personal keys in: values can be tried against digests.")
+        bool,
+        typer.Option(
+            "--personal-keys", help="Put personal keys and the registry's in: values can be tried against them."
+        ),
     ] = False,
     config: ConfigOption = None,
     book: BookOption = None,

@@ -39,6 +39,7 @@ def examine(config_path: Path | None, book: Path | None) -> list[Check]:
     """All checks. The configuration is left out where --book is given and there is none."""
     from tollbook import config
     from tollbook.cli.ledger_health import check_ledger
+    from tollbook.cli.registry_health import check_registry
 
     path = config.find_path(config_path)
     checks = list(check_configuration(path)) if book is None or path.exists() else []
@@ -49,6 +50,8 @@ def examine(config_path: Path | None, book: Path | None) -> list[Check]:
     checks += check_files(root, settings)
     if checks[-1].name == "book":  # it does not open: there is nothing more to look at
         return checks
+    if settings is not None:
+        checks.append(check_registry(root, settings, path.parent))
     ledger, recorded = check_ledger(root)
     return [*checks, check_clock(recorded), *ledger]
 

@@ -62,6 +62,7 @@ CHECKS: Final = {
     "filesystem": "the book lies on a disk that stays",
     "space": "the disk has room",
     "clock": "the clock is synchronised, and not behind the book's last entry",
+    "registry": "the configuration's tenants and keys are those of the registry",
     "checkpoint": "the book was signed not long ago",
     "anchor": "signatures leave the machine, and did so not long ago",
     "ship": "a copy of the book elsewhere is brought up to date",

@@ -16,7 +16,9 @@ from tollbook.cli import (
     exits,
     find,
     init,
+    key,
     open_items,
+    organisation,
     prices,
     rebuild,
     replay,
@@ -75,6 +77,9 @@ for name, command in (
     ("demo", demo.demo),
 ):
     app.command(name)(command)
+for kind in organisation.PARENTS:
+    app.add_typer(organisation.noun(kind), name=kind)
+app.add_typer(key.app, name="key")
 app.add_typer(prices.app, name="prices")
 app.add_typer(charging.app, name="charging")
 app.add_typer(route.app, name="route")

@@ -1,22 +1,18 @@
 """`tollbook report`: requests, tokens and money by any dimension."""
 
-import re
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from tollbook.cli import screen
 from tollbook.cli.names import names_of
-from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root
+from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root, read_instant
 from tollbook.cli.sheet import show_report
 from tollbook.core.clock import parse_instant
 from tollbook.core.faults import BadInput
 
 Document = dict[str, Any]
-
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def report(
@@ -42,8 +38,8 @@ def report(
     document = reporting.report(
         root,
         dimensions,
-        since=_instant("--from", since, zone),
-        until=_instant("--to", until, zone),
+        since=read_instant("--from", since, zone),
+        until=read_instant("--to", until, zone),
         zone=zone,
         on=on,
         as_of=_position(root, as_of),
@@ -65,20 +61,6 @@ def _with_names(root: Path, document: Document, by: list[str]) -> Document:
         for row in document["rows"]
     ]
     return {**document, "rows": rows}
-
-
-def _instant(option: str, text: str | None, zone: str) -> int | None:
-    """A day (its midnight in the zone) or an instant in microseconds. Raises BadInput for anything else."""
-    if text is None:
-        return None
-    from tollbook.ledger.zone import load_zone
-
-    try:
-        if _DAY.fullmatch(text):
-            return parse_instant(datetime.fromisoformat(text).replace(tzinfo=load_zone(zone)).isoformat())
-        return parse_instant(text)
-    except ValueError:
-        raise BadInput(f"{option}: found {text!r}; allowed: 2026-11-01, or 2026-11-01T08:00:00Z") from None
 
 
 def _position(root: Path, text: str | None) -> int | None:

@@ -107,6 +107,13 @@ class Gateway(Struct, frozen=True, kw_only=True):
     body_limit: Annotated[
         int, Meta(ge=_KIB, extra=_SIZE, description="Longest request body; a longer one is refused with 413.")
     ] = 32 * _MIB
+    stale_registry: Annotated[
+        Literal["refuse", "continue"],
+        Meta(
+            description="When nobody has vouched for the workers' copy of the registry for 30 s, since the scribe is "
+            "down: `refuse` answers 503 to everything; `continue` goes by what was known, revoked keys included."
+        ),
+    ] = "refuse"
     shutdown_grace: Annotated[
         int, Meta(ge=0, extra=_DURATION, description="How long requests in flight may take to end after SIGTERM.")
     ] = 120
@@ -353,9 +360,19 @@ class Tenant(Struct, frozen=True, kw_only=True):
     """Who is charged."""
 
     name: Annotated[Name, Meta(extra=_DERIVED)]
-    keys: Annotated[tuple[TenantKey, ...], Meta(min_length=1, description="The keys its clients present.")]
+    keys: Annotated[
+        tuple[TenantKey, ...],
+        Meta(
+            description="Keys that enter the registry when it does not know them; the registry holds from then on "
+            "(docs/registry.md)."
+        ),
+    ] = ()
     workloads: Annotated[
-        tuple[Name, ...], Meta(description="Its workloads; a key that may name just one always stands for it.")
+        tuple[Name, ...],
+        Meta(
+            description="Workloads that enter the registry when it does not know them; a key that may name just one "
+            "always stands for it."
+        ),
     ] = ()
     models: Annotated[tuple[ModelName, ...], Meta(description="The models it may ask for; empty: all.")] = ()
     deny_models: Annotated[

@@ -282,7 +282,9 @@ class Copier:
         return former != stamp
 
     def _mirror_keys(self) -> None:
-        """Personal keys as they are: one that was destroyed is destroyed here, too."""
+        """The registry's key, and personal keys as they are: one that was destroyed is destroyed here, too."""
+        if (registry := self._book.root / "keys" / "registry.key").exists():
+            self._put_file(registry, self._target / "keys" / "registry.key")
         source, place = self._book.root / "keys" / "personal", self._target / "keys" / "personal"
         there = {path.name for path in source.glob("*.key")}
         for name in there:

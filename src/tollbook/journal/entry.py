@@ -46,6 +46,8 @@ KINDS: Final = {
     "personal.erased": "a person's values were removed from the personal directory",
     "book.restored": "the book was made anew from a copy: what was recorded after the copy is lost",
     "restore.drilled": "a copy was restored to see that it can be: what was verified and compared",
+    "registry.changed": "what an act changed in the registry: entities, units, tenants, workloads, keys",
+    "transfer.posted": "what was on record already when a change of the registry took effect, carried over",
 }
 """Every kind of entry, and what it says."""
 

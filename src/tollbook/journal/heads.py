@@ -19,6 +19,7 @@ from tollbook.journal.book import Book
 from tollbook.journal.closing import is_live
 from tollbook.journal.entry import Heads, LaneClosed, LaneHead, PersonalErased
 from tollbook.journal.line import UNREADABLE, Line
+from tollbook.journal.registration import REGISTRY_KINDS
 from tollbook.journal.segment import segments
 from tollbook.journal.tail import LaneTail, lane_directories, read_lane
 from tollbook.journal.tree import Tree
@@ -36,7 +37,7 @@ class Recovered(NamedTuple):
     `lanes` are the lanes the last heads leave open; `known` all lanes that any heads ever listed; `ends` where book
     lanes say that others end; `tree` is over all heads lines, `earlier_root` its root when it had the size that was
     asked for; `created` whether the book's birth is on record; `erasures` what was erased from the personal directory,
-    to be erased again after a restore.
+    to be erased again after a restore; `registry` the lines that the registry is folded from, in order.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Recovered(NamedTuple):
     earlier_root: bytes | None
     created: bool
     erasures: list[PersonalErased]
+    registry: list[Line]
 
 
 def decode_heads(line: Line) -> Heads:
@@ -87,12 +89,15 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
     tree, known, ends, digest, last, created = Tree(), set[str](), dict[str, int](), None, None, False
     earlier = tree.root() if root_at == 0 else None
     erasures: list[PersonalErased] = []
+    registry: list[Line] = []
     for line in book_lines(book_root):
         created = created or line.kind == "book.created"
         if line.kind == "lane.closed":
             _take_end(ends, line)
         if line.kind == "personal.erased":
             erasures.append(_erasure(line))
+        if line.kind in REGISTRY_KINDS:
+            registry.append(line)
         number = heads_number(line.bytes) if line.kind == "heads" else None
         if number is None:
             continue
@@ -109,7 +114,7 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             earlier = tree.root()
     heads = decode_heads(last) if last else None
     lanes = {head.lane: head for head in heads.lanes if head.lane not in heads.closed} if heads else {}
-    return Recovered(tree.size, digest, lanes, known, ends, tree, earlier, created, erasures)
+    return Recovered(tree.size, digest, lanes, known, ends, tree, earlier, created, erasures, registry)
 
 
 def _erasure(line: Line) -> PersonalErased:

@@ -96,6 +96,11 @@ class BookLane:
         """Sequence and digest of the lane's last entry."""
         return self._lane.sequence, self._lane.digest
 
+    @property
+    def recorded(self) -> int:
+        """The instant of the lane's last entry."""
+        return self._lane.recorded
+
     def keeper(self) -> HeadsKeeper:
         """A keeper of this book's heads, from where they stood when this lane was opened."""
         return HeadsKeeper(self._book, self.recovered)

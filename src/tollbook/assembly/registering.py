@@ -1,0 +1,294 @@
+"""The registry as the book's writer keeps it: judges a wish, writes the entry, tells the workers, then answers."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import Event, Thread
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from tollbook.core.clock import SECOND, Clock, format_instant, now
+from tollbook.core.faults import BadInput
+from tollbook.core.settings import AccessKeyId, Name
+from tollbook.journal.book import Book
+from tollbook.journal.personal import ensure_keys
+from tollbook.journal.recording import BookLane
+from tollbook.journal.registration import Added, Change, KeyAdded, RegistryChanged
+from tollbook.registry import decisions, seeding, snapshot
+from tollbook.registry.decisions import Facts, KeyFacts
+from tollbook.registry.registry import Registry, workload_name
+from tollbook.registry.secret import kept_form, make_key, new_access_key_id, new_secret, read_key
+
+Document = dict[str, Any]
+T = TypeVar("T")
+
+VOUCH_SECONDS: Final = 2.0
+"""How often the snapshot is touched."""
+CHANGES_PER_ENTRY: Final = 400
+"""More are written as several entries, since a line has its limit."""
+
+
+class Subject(Struct, frozen=True, kw_only=True):
+    """A wish for an entity, unit, tenant or workload. With a new tenant its workloads and first key may come."""
+
+    kind: str
+    name: str
+    facts: Facts = Facts()
+    effective: int | None = None
+    reason: str | None = None
+    workloads: tuple[Name, ...] = ()
+    key: KeyFacts | None = None
+
+
+class NewKey(Struct, frozen=True, kw_only=True):
+    """A wish for a key. `secret` is one that its clients have already; `signs`: they sign requests (SigV4)."""
+
+    tenant: Name
+    facts: KeyFacts
+    secret: str | None = None
+    signs: bool = False
+    access_key_id: AccessKeyId | None = None
+    reason: str | None = None
+
+
+class KeyAct(Struct, frozen=True, kw_only=True):
+    """A wish for a key there is: by its name or `TENANT/NAME`."""
+
+    name: str
+    tenant: str | None = None
+    reason: str | None = None
+    secret: str | None = None
+    overlap: int = 0
+
+
+class Seeding(Struct, frozen=True, kw_only=True):
+    """A configuration's tenants and keys, which enter where they are new."""
+
+    configuration: str
+    tenants: list[seeding.SeedTenant]
+
+
+class RegistryKeeper:
+    """The one writer of the registry. Raises BadInput when the book's registry key is missing though keys are known."""
+
+    def __init__(self, book: Book, lane: BookLane, clock: Clock = now) -> None:
+        self._root: Final = book.root
+        self._lane: Final = lane
+        self._clock: Final = clock
+        self.registry: Final = Registry.of(lane.recovered.registry)
+        if not self.registry.keys:
+            make_key(book.root)
+        self._key: Final = read_key(book.root)
+        self._configuration: str | None = None
+        self._next = 0
+        self.refresh()
+
+    @property
+    def acts(self) -> dict[str, Callable[[Document, str], Any]]:
+        """What people can ask, by name: given the arguments and who asks."""
+        return {
+            "registry.known": lambda arguments, actor: len(self.registry.entries),
+            "registry.read": lambda arguments, actor: self.read(),
+            "registry.seed": lambda arguments, actor: self.seed(_wish(arguments, Seeding), actor),
+            "registry.add": lambda arguments, actor: self.add(_wish(arguments, Subject), actor),
+            "registry.move": lambda arguments, actor: self.move(_wish(arguments, Subject), actor),
+            "registry.end": lambda arguments, actor: self.end(_wish(arguments, Subject), actor),
+            "key.add": lambda arguments, actor: self.add_key(_wish(arguments, NewKey), actor),
+            "key.rotate": lambda arguments, actor: self.rotate_key(_wish(arguments, KeyAct), actor),
+            "key.revoke": lambda arguments, actor: self.revoke_key(_wish(arguments, KeyAct), actor),
+        }
+
+    def refresh(self) -> None:
+        """Tell the workers anew, when something took effect by itself since."""
+        at = self._clock()
+        if at >= self._next:
+            self._tell(at)
+
+    def read(self) -> list[Document]:
+        """Every entry, in order."""
+        return [
+            {"digest": known.digest, "recorded": known.recorded, "entry": msgspec.to_builtins(known.entry)}
+            for known in self.registry.entries
+        ]
+
+    def seed(self, wanted: Seeding, actor: str) -> Document:
+        """Take over what of a configuration is new; what it says otherwise than the registry is told."""
+        by = f"configuration {wanted.configuration[:12]}, loaded by {actor}"
+        count = 0
+        for tenant in wanted.tenants:
+            changes = seeding.new_changes(self.registry, tenant, self._clock())
+            for start in range(0, len(changes), CHANGES_PER_ENTRY):
+                self._append(changes[start : start + CHANGES_PER_ENTRY], by, configuration=wanted.configuration)
+            count += len(changes)
+        self._configuration = wanted.configuration
+        at = self._clock()
+        self._tell(at)
+        found = seeding.differences(self.registry, wanted.tenants, at)
+        return {"entered": count, "differences": [one._asdict() for one in found]}
+
+    def add(self, wanted: Subject, actor: str) -> Document:
+        """A new entity, unit, tenant or workload; a tenant with its workloads and first key in the same entry."""
+        at = self._clock() if wanted.effective is None else wanted.effective
+        name = _name(wanted)
+        changes: list[Change] = []
+        secret = None
+        if wanted.kind == "tenant":
+            changes += decisions.add_tenant(self.registry, name, wanted.facts, wanted.workloads, at)
+            if wanted.key is not None:
+                secret = new_secret()
+                kept = kept_form(self._key, secret)
+                fresh = frozenset(wanted.workloads)
+                changes.append(decisions.add_key(self.registry, name, wanted.key, kept, at, fresh))
+        else:
+            changes.append(decisions.add(self.registry, wanted.kind, name, wanted.facts, at))
+        done = self._do(changes, actor, wanted.effective, wanted.reason)
+        added = changes[-1]
+        if isinstance(added, KeyAdded):
+            done["key"] = _shown_key(added, secret)
+        return {"kind": wanted.kind, "name": name, **done}
+
+    def move(self, wanted: Subject, actor: str) -> Document:
+        """Another place, owner, cost centre or mode from an instant on."""
+        at = self._clock() if wanted.effective is None else wanted.effective
+        name = decisions.workload_named(self.registry, wanted.name) if wanted.kind == "workload" else wanted.name
+        change = decisions.move(self.registry, wanted.kind, name, wanted.facts, at)
+        done = self._do([change], actor, wanted.effective, wanted.reason)
+        return {"kind": wanted.kind, "name": name, **done}
+
+    def end(self, wanted: Subject, actor: str) -> Document:
+        """The end of one from an instant on."""
+        at = self._clock() if wanted.effective is None else wanted.effective
+        name = decisions.workload_named(self.registry, wanted.name) if wanted.kind == "workload" else wanted.name
+        change = decisions.end(self.registry, wanted.kind, name, at)
+        done = self._do([change], actor, wanted.effective, wanted.reason)
+        return {"kind": wanted.kind, "name": name, **done}
+
+    def add_key(self, wanted: NewKey, actor: str) -> Document:
+        """A new key; its secret is in the answer and nowhere else."""
+        at = self._clock()
+        decisions.active(self.registry, "tenant", wanted.tenant, at)
+        secret = wanted.secret or new_secret()
+        access_key_id = wanted.access_key_id or (new_access_key_id() if wanted.signs else None)
+        kept = kept_form(self._key, secret, access_key_id)
+        change = decisions.add_key(self.registry, wanted.tenant, wanted.facts, kept, at)
+        return {**_shown_key(change, secret), **self._do([change], actor, None, wanted.reason)}
+
+    def rotate_key(self, wanted: KeyAct, actor: str) -> Document:
+        """Another secret for a key; the one before works for the overlap."""
+        at = self._clock()
+        key = decisions.key_named(self.registry, wanted.name, wanted.tenant)
+        secret = wanted.secret or new_secret()
+        kept = kept_form(
+            self._key, secret, None if key.secrets[-1].secret.access_key_id is None else new_access_key_id()
+        )
+        change = decisions.rotate_key(self.registry, key, kept, wanted.overlap * SECOND, at)
+        shown = _key(key.tenant, key.name, key.workloads, key.expires, secret, kept.access_key_id)
+        done = self._do([change], actor, None, wanted.reason)
+        return {**shown, "former_until": format_instant(change.until), **done}
+
+    def revoke_key(self, wanted: KeyAct, actor: str) -> Document:
+        """The end of a key."""
+        key = decisions.key_named(self.registry, wanted.name, wanted.tenant)
+        change = decisions.revoke_key(key, self._clock())
+        done = self._do([change], actor, None, wanted.reason)
+        return {"key": key.name, "tenant": key.tenant, "revoked_at": done["effective"], **done}
+
+    def _do(self, changes: list[Change], actor: str, effective: int | None, reason: str | None) -> Document:
+        """Write changes as one entry and tell the workers; what was written."""
+        known = self._append(changes, actor, effective=effective, reason=reason)
+        self._tell(self._clock())
+        sequence, digest = self._lane.last
+        entry = {"lane": self._lane.name, "sequence": sequence, "kind": "registry.changed", "digest": digest}
+        return {
+            "effective": format_instant(known.effective),
+            "recorded": format_instant(known.recorded),
+            "actor": actor,
+            "reason": reason,
+            "entry": entry,
+        }
+
+    def _append(
+        self,
+        changes: list[Change],
+        actor: str,
+        *,
+        effective: int | None = None,
+        reason: str | None = None,
+        configuration: str | None = None,
+    ) -> Any:
+        year = datetime.fromtimestamp(self._clock() // SECOND, UTC).year
+        tenants = [change.name for change in changes if isinstance(change, Added) and change.kind == "tenant"]
+        ensure_keys(self._root, tenants, [year, year + 1])
+        entry = RegistryChanged(
+            changes=changes, actor=actor, effective=effective, reason=reason, configuration=configuration
+        )
+        _, digest = self._lane.append("registry.changed", entry)
+        return self.registry.add(entry, self._lane.recorded, digest)
+
+    def _tell(self, at: int) -> None:
+        told = snapshot.Snapshot(self._configuration, snapshot.credentials(self.registry, at))
+        snapshot.write(self._root, told)
+        self._next = snapshot.next_change(self.registry, at)
+
+
+class Vouching:
+    """Touches the snapshot as long as the book's writer lives, however long one of its turns takes: while it is busy
+    nobody else can change the registry, so what the file says stays true."""
+
+    def __init__(self, book: Book) -> None:
+        self._root: Final = book.root
+        self._ended: Final = Event()
+        Thread(target=self._run, name="vouching", daemon=True).start()
+
+    def close(self) -> None:
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.wait(VOUCH_SECONDS):
+            try:
+                snapshot.touch(self._root)
+            except OSError:
+                continue  # a disk that fails lets the snapshot grow old, which workers notice
+
+
+def _wish(arguments: Document, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(arguments, kind)
+    except msgspec.ValidationError as fault:
+        raise BadInput(f"cannot be done so: {fault}") from None
+
+
+def _name(wanted: Subject) -> str:
+    """The name in the registry; a workload's is made of its tenant's and its own. Raises BadInput."""
+    _wish({"name": wanted.name}, KeyFacts)  # the same pattern
+    if wanted.kind != "workload":
+        return wanted.name
+    if wanted.facts.parent is None:
+        raise BadInput("a workload belongs to a tenant: name it with --tenant")
+    return workload_name(wanted.facts.parent, wanted.name)
+
+
+def _shown_key(change: KeyAdded, secret: str | None) -> Document:
+    return _key(
+        change.tenant, change.name, tuple(change.workloads), change.expires, secret, change.secret.access_key_id
+    )
+
+
+def _key(
+    tenant: str,
+    name: str,
+    workloads: tuple[str, ...],
+    expires: int | None,
+    secret: str | None,
+    access_key_id: str | None,
+) -> Document:
+    return {
+        "key": name,
+        "secret": secret,
+        "access_key_id": access_key_id,
+        "tenant": tenant,
+        "workload": workloads[0] if len(workloads) == 1 else None,
+        "workloads": list(workloads),
+        "expires_at": None if expires is None else format_instant(expires),
+    }
