@@ -7,7 +7,7 @@ PIP    := -m pip --disable-pip-version-check --quiet
 DEMO   := $(VENV)-demo
 BENCH  := .bench
 
-.PHONY: demo test test-long lint bench bench-peers reference clean
+.PHONY: demo test test-long soak fuzz lint bench bench-peers reference clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/tollbook demo
@@ -17,6 +17,17 @@ test: $(VENV)/.installed
 
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest -m long --timeout 3600
+
+# SECONDS may be given: make soak SECONDS=90; further options in SOAK: --json, --rate 300, --directory kept.
+SECONDS := 1440
+soak: $(VENV)/.installed
+	$(BIN)/python tests/chaos/soak.py --seconds $(SECONDS) $(SOAK)
+
+# Every target for two minutes, or those named: make fuzz TARGETS='sse streamed' FUZZ_SECONDS=600
+FUZZ_SECONDS := 120
+fuzz: $(VENV)/.installed
+	-$(BIN)/python $(PIP) install -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

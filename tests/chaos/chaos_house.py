@@ -20,11 +20,34 @@ import yaml
 
 from tollbook.cli import main
 
+T = TypeVar("T")
+
 ROLES = ("worker", "scribe", "desk")
 KEYS = {"acme": "chaos-acme-0123456789abcdef", "globex": "chaos-globex-0123456789abcdef"}
 WAIT_SECONDS = 60.0
 
-T = TypeVar("T")
+VENDORS = {"openai": "openai", "claude": "anthropic", "google": "gemini", "amazon": "bedrock"}
+"""The vendors that are configured, and the format of each."""
+
+
+def _model(*targets: tuple[str, str], **rules: Any) -> dict[str, Any]:
+    return {"targets": [{"vendor": vendor, "model": model} for vendor, model in targets], **rules}
+
+
+MODELS = {
+    "gpt-4o-mini": _model(("openai", "gpt-4o-mini")),
+    "claude-haiku-4-5": _model(("claude", "claude-haiku-4-5")),
+    "smart": _model(
+        ("openai", "gpt-4o"),
+        ("openai", "gpt-4.1"),
+        retry={"attempts": 3, "on": ["connect", "timeout", "429", "5xx"], "backoff": "50ms"},
+    ),
+    "hasty": _model(("openai", "gpt-4.1-mini"), timeouts={"first_byte": "1s"}, retry={"attempts": 1}),
+    "unlisted": _model(("openai", "sim-unlisted")),
+    "gemini-2.5-flash": _model(("google", "gemini-2.5-flash")),
+    "amazon.nova-lite-v1:0": _model(("amazon", "amazon.nova-lite-v1:0")),
+}
+"""What clients may ask for; `unlisted` is known to its vendor and has no price that we know."""
 
 
 def until(look: Callable[[], T], what: str, seconds: float = WAIT_SECONDS) -> T:
@@ -55,6 +78,7 @@ class House:
         self.log = directory / "gateway.log"
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.models: dict[str, Any] = dict(MODELS)
         self._gateway = {"listen": f"127.0.0.1:{self.port}", "shutdown_grace": "20s", **(gateway or {})}
         self._journal = {"ballast": "1 MiB", **(journal or {})}
         self._vendor_options = vendor_options
@@ -66,7 +90,7 @@ class House:
     def __enter__(self) -> Self:
         try:
             self._start_vendor()
-            self.config.write_text(yaml.safe_dump(self._settings()))
+            self.write_config()
             made = self.tollbook("init", str(self.directory))
             assert made.returncode == 0, made.stderr
             self.serve()
@@ -99,6 +123,15 @@ class House:
         self.supervisor.send_signal(signal.SIGTERM)
         assert self.supervisor.wait(seconds) == 0, self.log.read_text(errors="replace")[-2000:]
         assert not self.survivors(), "a child outlived an orderly stop"
+
+    def write_config(self) -> None:
+        """Write the configuration as it now is meant to be."""
+        self.config.write_text(yaml.safe_dump(self._settings()))
+
+    def reload(self) -> None:
+        """Tell the gateway to go by the configuration as it is written now; returns at once."""
+        assert self.supervisor is not None
+        self.supervisor.send_signal(signal.SIGHUP)
 
     def is_ready(self) -> bool:
         """Whether a worker takes requests now."""
@@ -167,25 +200,20 @@ class House:
         self.vendor_url = json.loads(self._vendor.stdout.readline())["url"]
 
     def _settings(self) -> dict[str, Any]:
-        retry = {"attempts": 3, "on": ["connect", "timeout", "429", "5xx"], "backoff": "50ms"}
-        openai = {"format": "openai", "base_url": f"{self.vendor_url}/v1"}
-        claude = {"format": "anthropic", "base_url": self.vendor_url}
+        addresses = {"openai": f"{self.vendor_url}/v1"}
         return {
             "book": str(self.book),
             "gateway": self._gateway,
             "journal": self._journal,
             "vendors": {
-                "openai": {**openai, "keys": [{"name": "main", "secret": "env:CHAOS_OPENAI_KEY"}]},
-                "claude": {**claude, "keys": [{"name": "main", "secret": "env:CHAOS_ANTHROPIC_KEY"}]},
+                name: {
+                    "format": vendor_format,
+                    "base_url": addresses.get(name, self.vendor_url),
+                    "keys": [{"name": "main", "secret": f"env:CHAOS_VENDOR_{name.upper()}"}],
+                }
+                for name, vendor_format in VENDORS.items()
             },
-            "models": {
-                "gpt-4o-mini": {"targets": [{"vendor": "openai", "model": "gpt-4o-mini"}]},
-                "claude-haiku-4-5": {"targets": [{"vendor": "claude", "model": "claude-haiku-4-5"}]},
-                "smart": {
-                    "targets": [{"vendor": "openai", "model": "gpt-4o"}, {"vendor": "openai", "model": "gpt-4.1"}],
-                    "retry": retry,
-                },
-            },
+            "models": self.models,
             "tenants": {
                 name: {"keys": [{"name": "main", "secret": f"env:CHAOS_{name.upper()}_KEY"}], "workloads": ["main"]}
                 for name in KEYS
@@ -257,7 +285,7 @@ def _words(process: psutil.Process) -> list[str]:
 
 def _environ() -> dict[str, str]:
     own = {f"CHAOS_{name.upper()}_KEY": key for name, key in KEYS.items()}
-    own |= {"CHAOS_OPENAI_KEY": "sk-sim-chaos-openai", "CHAOS_ANTHROPIC_KEY": "sk-sim-chaos-anthropic"}
+    own |= {f"CHAOS_VENDOR_{name.upper()}": f"sk-sim-chaos-{name}" for name in VENDORS}
     return {**os.environ, **own, "COLUMNS": "200"}
 
 

@@ -1,4 +1,4 @@
-"""Clients that never give up: many kinds of requests over both formats, whatever happens to the gateway."""
+"""Clients that never give up: many kinds of requests over several formats, whatever happens to the gateway."""
 
 import asyncio
 import json
@@ -13,25 +13,31 @@ LIMIT = 1 << 20
 
 
 class Kind(NamedTuple):
-    """A kind of request and what the vendor is told to do with it."""
+    """A kind of request and what the vendor is told to do with it.
+
+    `format` is the wire format it is asked in. `leave` says when its client leaves: `before` the answer, in the
+    `middle` of it, or right `after` its last byte; empty: it stays. A `slow` client takes its time between two reads.
+    """
 
     name: str
     model: str
     command: str = ""
     stream: bool = False
-    leave: bool = False
+    leave: str = ""
+    format: str = "chat"
+    slow: bool = False
 
 
 KINDS = (
     Kind("buffered", "gpt-4o-mini"),
     Kind("slow", "gpt-4o-mini", "first_byte_ms=250"),
     Kind("streamed", "gpt-4o-mini", "chunk_ms=10", stream=True),
-    Kind("anthropic", "claude-haiku-4-5"),
-    Kind("anthropic slow", "claude-haiku-4-5", "first_byte_ms=250"),
-    Kind("anthropic streamed", "claude-haiku-4-5", "chunk_ms=10", stream=True),
+    Kind("anthropic", "claude-haiku-4-5", format="messages"),
+    Kind("anthropic slow", "claude-haiku-4-5", "first_byte_ms=250", format="messages"),
+    Kind("anthropic streamed", "claude-haiku-4-5", "chunk_ms=10", stream=True, format="messages"),
     Kind("retried", "smart", "fault=429 times=1 retry_after=0"),
     Kind("fallen back", "smart", "fault=503 times=2"),
-    Kind("left", "gpt-4o-mini", "chunk_ms=10", stream=True, leave=True),
+    Kind("left", "gpt-4o-mini", "chunk_ms=10", stream=True, leave="middle"),
 )
 
 
@@ -54,30 +60,47 @@ def post(
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LIMIT)
         try:
             writer.write(request(kind, tenant, user=user, headers=headers))
-            return await _read(reader, leave=kind.leave)
+            return await read_answer(reader, kind)
         finally:
             writer.close()
 
     return asyncio.run(send())
 
 
-def request(kind: Kind, tenant: str, *, user: str | None = None, headers: dict[str, str] | None = None) -> bytes:
-    """The bytes of a request."""
-    content = f"Hello. [[sim {kind.command}]]" if kind.command else "Hello."
-    body: dict[str, object] = {"model": kind.model, "messages": [{"role": "user", "content": content}]}
+def request(
+    kind: Kind, tenant: str, *, user: str | None = None, headers: dict[str, str] | None = None, nonce: str = ""
+) -> bytes:
+    """The bytes of a request. The `nonce` makes its body another one."""
+    content = f"Hello{nonce}. [[sim {kind.command}]]" if kind.command else f"Hello{nonce}."
+    path, body = _asked(kind, content)
     fields = {"host": "gateway", "x-tollbook-user": user or f"someone@{tenant}.example", **(headers or {})}
-    path = "/v1/chat/completions"
-    if kind.model.startswith("claude"):
-        path, body["max_tokens"] = "/v1/messages", 256
+    if kind.format == "messages":
         fields |= {"x-api-key": KEYS[tenant], "anthropic-version": "2023-06-01"}
+    elif kind.format == "gemini":
+        fields["x-goog-api-key"] = KEYS[tenant]
     else:
         fields["authorization"] = f"Bearer {KEYS[tenant]}"
-    if kind.stream:
-        body["stream"] = True
     data = json.dumps(body).encode()
     fields["content-length"] = str(len(data))
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+def _asked(kind: Kind, content: str) -> tuple[str, dict[str, object]]:
+    """Path and body in the format of a kind."""
+    if kind.format == "gemini":
+        operation = "streamGenerateContent?alt=sse" if kind.stream else "generateContent"
+        return f"/v1beta/models/{kind.model}:{operation}", {"contents": [{"parts": [{"text": content}]}]}
+    if kind.format == "bedrock":
+        operation = "converse-stream" if kind.stream else "converse"
+        return f"/model/{kind.model}/{operation}", {"messages": [{"role": "user", "content": [{"text": content}]}]}
+    body: dict[str, object] = {"model": kind.model, **({"stream": True} if kind.stream else {})}
+    if kind.format == "responses":
+        return "/v1/responses", {**body, "input": content}
+    body["messages"] = [{"role": "user", "content": content}]
+    if kind.format == "messages":
+        return "/v1/messages", {**body, "max_tokens": 256}
+    return "/v1/chat/completions", body
 
 
 class Load:
@@ -136,11 +159,11 @@ class Load:
                 if reader is None or writer is None:
                     reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=LIMIT)
                 writer.write(request(kind, tenant, user=f"user-{chance.randrange(50)}@{tenant}.example"))
-                answer = await _read(reader, leave=kind.leave)
+                answer = await read_answer(reader, kind)
             except OSError:
                 answer = Answer(None, 0, False)
             if answer.status:
-                self.answers.append(answer._replace(kind=kind.name))
+                self.answers.append(answer)
                 if self._left is not None and answer.status != 503:
                     self._left -= 1
             if not answer.whole or kind.leave:
@@ -151,25 +174,26 @@ class Load:
             writer.close()
 
 
-async def _read(reader: asyncio.StreamReader, *, leave: bool) -> Answer:
-    """Read one answer; with `leave` only the beginning of its body."""
+async def read_answer(reader: asyncio.StreamReader, kind: Kind) -> Answer:
+    """Read one answer as a client of that kind does."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, OSError):
-        return Answer(None, 0, False)
+        return Answer(None, 0, False, kind=kind.name)
     first, *lines = head.decode("latin-1").rstrip().split("\r\n")
     fields = dict(line.split(": ", 1) for line in lines)
-    status, request_id = int(first.split()[1]), fields.get("x-tollbook-request-id")
+    answer = Answer(fields.get("x-tollbook-request-id"), int(first.split()[1]), False, kind=kind.name)
     try:
         if "content-length" in fields:
-            body = await reader.readexactly(int(fields["content-length"]))
-            return Answer(request_id, status, True, body)
+            return answer._replace(whole=True, body=await reader.readexactly(int(fields["content-length"])))
         parts: list[bytes] = []
         while size := int(await reader.readuntil(b"\r\n"), 16):
             parts.append((await reader.readexactly(size + 2))[:-2])
-            if leave:
-                return Answer(request_id, status, False, b"".join(parts))
+            if kind.leave == "middle":
+                return answer._replace(body=b"".join(parts))
+            if kind.slow:
+                await asyncio.sleep(0.005)
         await reader.readexactly(2)
     except (asyncio.IncompleteReadError, OSError):
-        return Answer(request_id, status, False)
-    return Answer(request_id, status, True, b"".join(parts))
+        return answer
+    return answer._replace(whole=True, body=b"".join(parts))

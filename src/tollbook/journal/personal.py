@@ -16,18 +16,21 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+from msgspec.structs import asdict
+
 from tollbook.core.clock import SECOND, Clock, now
 from tollbook.core.digest import keyed_digest
 from tollbook.core.faults import BadInput
 from tollbook.journal.entry import PersonalErased
 from tollbook.journal.files import sync_directory, write_whole
+from tollbook.journal.inbox import people
 
 _CACHED: Final = 65_536
 _HAND_OVER_BYTES: Final = 1 << 20
@@ -283,7 +286,7 @@ class PersonalDirectory:
                 draft.unlink()
             files = sorted(inbox.glob("*.jsonl"))
         erased = self._erased.digests()
-        new = self._insert(person for file in files for person in _people(file) if person["digest"] not in erased)
+        new = self._insert(asdict(person) for file in files for person in people(file) if person.digest not in erased)
         for file in files:
             file.unlink()
         return new
@@ -384,13 +387,6 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = TRUNCATE")
         database.execute(_SCHEMA)
     return database
-
-
-def _people(path: Path) -> Iterator[dict[str, str | int]]:
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        # A power loss can leave a part of a file, or blanks in it: such a value stays unknown until it is met again.
-        with suppress(ValueError):
-            yield json.loads(line)
 
 
 def _has_traces(path: Path, value: bytes) -> bool:

@@ -143,6 +143,8 @@ def _connect() -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "preserve_insertion_order": False,
+            # It keeps what it read of every file that a merge has removed since, up to most of the machine's memory.
+            "enable_external_file_cache": False,
         }
     )
     for name in _EXTENSIONS:

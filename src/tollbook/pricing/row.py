@@ -170,8 +170,14 @@ def edge(text: str) -> int:
 
 
 def is_date(text: str) -> bool:
-    """Whether an edge was given without an hour."""
-    return _DATE.fullmatch(text) is not None
+    """Whether an edge is a day of the calendar, given without an hour."""
+    if _DATE.fullmatch(text) is None:
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def clock(text: str) -> int:

@@ -21,12 +21,13 @@ class ArraySplitter:
     A piece is one object, or, when it is longer than that, an empty one that says so.
     """
 
-    __slots__ = ("_depth", "_held", "_in_text", "_limit", "_overlong", "_position")
+    __slots__ = ("_depth", "_element", "_held", "_in_text", "_limit", "_overlong", "_position")
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:
         self._limit: Final = limit
         self._held: Final = bytearray()
         self._position = 0
+        self._element: int | None = None
         self._depth = 0
         self._in_text = False
         self._overlong = False
@@ -38,29 +39,30 @@ class ArraySplitter:
 
     def push(self, data: bytes) -> list[Piece]:
         """Take the next bytes; give the elements that are complete."""
-        self._held.extend(data)
+        held = self._held
+        held.extend(data)
         pieces: list[Piece] = []
-        begin = 0
         while (end := self._next_end()) is not None:
             if self._depth == 1:
-                start = self._held.find(b"{", begin, end)
                 if self._overlong:
                     pieces.append((b"", False))
-                elif start >= 0:
-                    pieces.append((bytes(self._held[start:end]), True))
+                elif self._element is not None and held[self._element] == _OPEN:
+                    pieces.append((bytes(held[self._element : end]), True))
                 self._overlong = False
-                begin = end
-        del self._held[:begin]
-        self._position -= begin
-        if len(self._held) > self._limit or self._depth <= 1:
-            self._let_go()
+                self._element = None
+        self._let_go()
         return pieces
 
     def _let_go(self) -> None:
-        """Forget what was read: between elements it is commas and spaces, inside one it has become too long."""
-        self._overlong |= self._depth > 1
-        del self._held[: self._position]
-        self._position = 0
+        """Forget what is not needed: what stands between elements, and an element that has become too long."""
+        if self._element is not None and len(self._held) - self._element > self._limit:
+            self._overlong = True
+            self._element = None
+        kept = self._position if self._element is None else self._element
+        del self._held[:kept]
+        self._position -= kept
+        if self._element is not None:
+            self._element = 0
 
     def _next_end(self) -> int | None:
         """Where the next object or list ends; None when more bytes are needed."""
@@ -83,6 +85,8 @@ class ArraySplitter:
             if mark == _QUOTE:
                 self._in_text = True
             elif mark in (_OPEN, _OPEN_LIST):
+                if self._depth == 1:
+                    self._element = structure.start()
                 self._depth += 1
             else:
                 self._depth -= 1

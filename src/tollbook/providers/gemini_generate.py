@@ -122,13 +122,21 @@ def _generated(part: object) -> int:
 
 def _describe(reading: Reading, raw: bytes, candidates: _Candidates, final: bool) -> bool:
     """Put a usage object, and the searches beside it, into a reading; whether its usage is final."""
-    service = _decode_service(raw)
+    service = _service(raw)
     tier = word(service.trafficType) or word(service.serviceTier)
     reading.tier = None if tier == _UNSPECIFIED else tier
     reading.raw = keep_raw(raw, reading.flags)
     usage, whole, flags = decompose(raw)
     usage |= _searches(candidates.queries, reading.model_served)
     return put_usage(reading, Decomposition(usage, whole, flags), final)
+
+
+def _service(raw: bytes) -> _Service:
+    """What a usage object says of how it was served; nothing when that cannot be read."""
+    try:
+        return _decode_service(raw)
+    except UNREADABLE:
+        return _Service()
 
 
 def _searches(queries: int, model: str | None) -> Usage:

@@ -116,7 +116,8 @@ class Splitter:
         else:
             held += data[begin:]
         if len(held) > (_OVERLAP if self._overlong else self._limit):
-            pieces.append((bytes(held[:-_OVERLAP]), False))
+            with memoryview(held) as view:  # a slice of the buffer itself would be another copy
+                pieces.append((bytes(view[:-_OVERLAP]), False))
             del held[:-_OVERLAP]
             self._overlong = True
         return pieces
