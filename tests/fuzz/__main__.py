@@ -5,8 +5,10 @@ exception before it; `--replay FILE TARGET` gives one target that file again.
 """
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +47,9 @@ def main() -> int:
 def _apart(target: str, corpus: Path, seconds: int) -> bool:
     """One target in a process of its own; whether it failed."""
     command = [sys.executable, "-m", "tests.fuzz", target, "--one", "--corpus", str(corpus), "--seconds", str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    with tempfile.TemporaryDirectory() as scratch:  # the fuzzer ends its process at once: nothing is removed in there
+        environ = {**os.environ, "TMPDIR": scratch}
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environ)
     said = done.stderr.splitlines()
     runs = next((line.split()[1] for line in reversed(said) if line.startswith("Done ")), "?")
     print(f"{target:20} {'failed' if done.returncode else 'held'} {runs:>10} runs in {seconds} s", flush=True)
