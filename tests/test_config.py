@@ -292,6 +292,11 @@ def test_policies_are_read_as_written() -> None:
             "idle: found '0s'; allowed: a dur",
         ),
         ("workloads: [search, support]", "deny_models: [slow]", "deny_models[0]: found 'slow', an unknown model"),
+        (
+            "workloads: [search, support]",
+            "limits: {models: {slow: {streams: 1}}}",
+            "limits.models.slow: found 'slow', an unknown model",
+        ),
     ],
 )
 def test_bad_policies_are_refused_where_they_are_written(old: str, new: str, message: str) -> None:

@@ -40,21 +40,18 @@ def _headers_of(data: bytes) -> Headers:
     return heard.headers
 
 
-@pytest.mark.xfail(strict=True, reason="gateway/upstream.py: on_header adds to a head that has been handed over")
 def test_a_vendors_next_message_adds_no_header_to_its_answer() -> None:
     """Bytes that follow an answer in the same packet are not of it."""
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
     assert _headers_of(answer + b"HTTP/1.1 200 OK\r\nset-cookie: evil\r\n\r\n") == [(b"content-length", b"2")]
 
 
-@pytest.mark.xfail(strict=True, reason="gateway/upstream.py: on_header adds to a head that has been handed over")
 def test_a_vendors_trailers_are_no_headers() -> None:
     """Fields after a chunked body may not take the place of those before it (RFC 9110, section 6.5.1)."""
     chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-request-id: other\r\n\r\n"
     assert _headers_of(chunked) == [(b"transfer-encoding", b"chunked")]
 
 
-@pytest.mark.xfail(strict=True, reason="gateway/connection.py: _refuse does not look whether the connection is closing")
 async def test_nothing_is_refused_on_a_connection_that_is_closing() -> None:
     """What follows a request that was answered and closed its connection gets no second answer."""
     road = Road()

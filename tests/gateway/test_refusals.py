@@ -113,6 +113,10 @@ ELSEWHERE = {
     "field_not_allowed": "test_fields",
     "tool_not_allowed": "test_fields",
     "tenant_concurrency": "test_fields",
+    "limit_requests": "test_limits",
+    "limit_streams": "test_limits",
+    "limit_tokens": "test_limits",
+    "vendor_share": "test_limits",
     "claims_unavailable": "test_idempotency",
     "request_unknown": "test_answers_from_the_book",
     "billing_field_refused": "below: an adapter's list decides",
@@ -143,7 +147,7 @@ async def test_a_field_that_selects_who_is_billed_is_refused(vendor: Simulator, 
 def test_every_code_is_listed_and_every_listed_code_is_provoked() -> None:
     """The table of codes is complete against the code that uses them, and against these tests."""
     source = "".join(path.read_text() for path in Path(str(gateway.__file__)).parent.glob("*.py"))
-    used = set(re.findall(r'Refusal\(\s*[45]\d\d, "([a-z_]+)"', source))
+    used = set(re.findall(r'(?:Refusal|VendorBusy)\(\s*[45]\d\d, "([a-z_]+)"', source))
     used |= set(re.findall(r'\(?\s*[45]\d\d,\s+"([a-z_]+)",\s', source))
     used |= set(re.findall(r'code, message = "([a-z_]+)"', source))
     assert used <= set(REFUSALS)

@@ -31,7 +31,7 @@ def expected(party: str, model: str, usage: dict[str, int]) -> int:
 def test_each_model_of_an_answer_has_its_own_price(tmp_path: Path) -> None:
     """Lines name the other model; the attempt, the report and the totals sum all of them; a rebuild agrees (L29)."""
     shares = [("claude-opus-4-5", ADVICE)]
-    conditions = Conditions("anthropic", AT)
+    conditions = Conditions(party="anthropic", at=AT)
     rating, total, _ = rated(RATER, "anthropic.messages/1", "claude-haiku-4-5", OWN, conditions, shares)
     both = expected("anthropic", "claude-haiku-4-5", OWN) + expected("anthropic", "claude-opus-4-5", ADVICE)
     assert total == both
@@ -78,14 +78,14 @@ def test_the_vendors_figure_is_exact_and_charges_nothing(tmp_path: Path) -> None
 
 def test_an_unknown_model_leaves_the_sum_unknown() -> None:
     """A share without a price makes the attempt unpriced, and its quantities stay."""
-    found = rated(RATER, "a/1", "claude-haiku-4-5", OWN, Conditions("anthropic", AT), [("nobody-9", ADVICE)])
+    found = rated(RATER, "a/1", "claude-haiku-4-5", OWN, Conditions(party="anthropic", at=AT), [("nobody-9", ADVICE)])
     assert (found.expected, found.rating.unpriced) == (None, "unknown_model")
     assert [line[:2] for line in found.rating.lines()][2:] == [("input", 400), ("output", 60)]
 
 
 def test_an_answer_that_other_models_did_alone_is_priced_by_them() -> None:
     """No usage of its own is no reason to be unpriced."""
-    found = rated(RATER, "a/1", "router", {}, Conditions("anthropic", AT), [("claude-haiku-4-5", OWN)])
+    found = rated(RATER, "a/1", "router", {}, Conditions(party="anthropic", at=AT), [("claude-haiku-4-5", OWN)])
     assert found.rating.unpriced is None and found.rating.charges == []
     assert found.expected == expected("anthropic", "claude-haiku-4-5", OWN)
 
@@ -100,5 +100,5 @@ def test_a_share_in_another_currency_is_unpriced(monkeypatch: pytest.MonkeyPatch
         return found._replace(currency="CNY") if model == "claude-opus-4-5" else found
 
     monkeypatch.setattr(rater, "rate", foreign)
-    found = rated(rater, "a/1", "claude-haiku-4-5", OWN, Conditions("anthropic", AT), [("claude-opus-4-5", ADVICE)])
+    found = rated(rater, "a/1", "claude-haiku-4-5", OWN, Conditions(party="anthropic", at=AT), [("claude-opus-4-5", ADVICE)])
     assert (found.expected, found.rating.currency, found.rating.unpriced) == (None, "USD", OTHER_CURRENCY)

@@ -26,6 +26,14 @@ class LaneNames(Struct, frozen=True):
     spare: str
 
 
+class CounterPlace(Struct, frozen=True):
+    """Where the workers of a node count what limits hold: the file, its regions, and the one that is this worker's."""
+
+    path: str
+    regions: int
+    own: int
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """What a worker goes by and can be given anew while it runs, `number` counting how often. `secrets` are [vendor,
     key name, secret]. Tenants' keys are not among it: they are the registry's."""
@@ -44,6 +52,7 @@ class WorkerBoot(Struct, frozen=True, kw_only=True):
     release: str
     prices: str
     lanes: LaneNames
+    counters: CounterPlace
     heads: str | None = None
 
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 from tollbook.assembly.acts import NoAnswer, NotServed
 from tollbook.assembly.boot import (
     BookBoot,
+    CounterPlace,
     FromDesk,
     FromWorker,
     LaneNames,
@@ -36,6 +37,7 @@ from tollbook.core.clock import now
 from tollbook.core.digest import canonical_json
 from tollbook.core.faults import BadInput, Fault, JournalUnavailable
 from tollbook.core.settings import Secrets, Settings, recorded_form
+from tollbook.gateway.counters import Counters
 from tollbook.gateway.tls import server_context
 from tollbook.journal.book import Book, BookLock
 from tollbook.journal.entry import ConfigurationLoaded
@@ -74,6 +76,7 @@ class Supervisor:
         self._book: Final = Book.open(Path(settings.book))
         self._stopping = asyncio.Event()
         self._children: Final[dict[str, Running]] = {}
+        self._regions: Final = _Regions(self._book.root / "run" / "counters", 2 * settings.gateway.workers)
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
@@ -101,6 +104,7 @@ class Supervisor:
         registrar = Registrar(self._book, self._release, settings.digest, settings.journal.ballast, borne_by)
         self._registrar = registrar
         self._record_configuration(settings)
+        self._regions.make()
         workers = [
             self._keep(f"worker {n}", self._worker(registrar, listener)) for n in range(settings.gateway.workers)
         ]
@@ -205,9 +209,13 @@ class Supervisor:
             except JournalUnavailable as fault:
                 say(str(fault))
                 return None
-            boot = self._boot(lanes)
+            boot = self._boot(lanes, self._regions.take())
             self._using[name] = boot.policy.number
-            running = await self._start(name, "tollbook.assembly.worker", boot, listener.fileno())
+            try:
+                running = await self._start(name, "tollbook.assembly.worker", boot, listener.fileno())
+            except OSError:
+                self._regions.give_back(boot.counters.own)
+                raise
             if boot.policy.number != self._number:
                 running.channel.send(ToWorker(policy=self._policy()))  # changed while it was being started
             names = [lanes.main, lanes.spare]
@@ -218,6 +226,7 @@ class Supervisor:
             self._using.pop(name, None)
             self._heard.set()
             running.channel.close()
+            self._regions.give_back(boot.counters.own)
             await registrar.reap(names, "ended" if code == 0 else "died")
             return running
 
@@ -255,7 +264,7 @@ class Supervisor:
         names += (lanes.main, lanes.spare)
         return lanes
 
-    def _boot(self, lanes: LaneNames) -> WorkerBoot:
+    def _boot(self, lanes: LaneNames, counters: CounterPlace) -> WorkerBoot:
         return WorkerBoot(
             policy=self._policy(),
             root=str(self._book.root),
@@ -263,6 +272,7 @@ class Supervisor:
             release=self._release,
             prices=str(ObjectStore(self._book.root).path(active_prices(self._book, now()))),
             lanes=lanes,
+            counters=counters,
             heads=known_heads(self._book),
         )
 
@@ -343,6 +353,27 @@ class Supervisor:
         while not await registrar.reap_former() and not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), HEARTBEAT_SECONDS)
+
+
+class _Regions:
+    """The regions of the workers' counters. There are more than workers: one may begin while its predecessor drains."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._path: Final = path
+        self._count: Final = count
+        self._free: Final = list(range(count))
+
+    def make(self) -> None:
+        Counters.make(self._path, self._count)
+
+    def take(self) -> CounterPlace:
+        """A region that no living worker writes into."""
+        return CounterPlace(str(self._path), self._count, self._free.pop())
+
+    def give_back(self, region: int) -> None:
+        """The worker that wrote into a region is no more."""
+        Counters.clear(self._path, region)
+        self._free.append(region)
 
 
 async def _bind(listen: str) -> socket.socket:

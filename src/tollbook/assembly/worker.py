@@ -21,6 +21,7 @@ from tollbook.core.digest import keyed_digest
 from tollbook.core.faults import JournalUnavailable
 from tollbook.gateway.claims import Claims
 from tollbook.gateway.connection import ClientConnection
+from tollbook.gateway.counters import Counters
 from tollbook.gateway.entrance import Entrance
 from tollbook.gateway.idempotency import Idempotency
 from tollbook.gateway.objects import Objects, ObjectTable
@@ -68,6 +69,8 @@ class Worker:
             boot.lanes.main,
             lambda lane: is_live(root / "lanes" / lane),
         )
+        place = boot.counters
+        self._counters: Final = Counters.shared(Path(place.path), place.regions, place.own)
         self._desk: Final = Pool(SocketAddress(str(root / "run" / "desk.sock")))
         self._policy = boot.policy
         self._parts = self._parts_of(boot.policy, None)
@@ -79,8 +82,9 @@ class Worker:
         secrets = {(vendor, key): secret for vendor, key, secret in policy.secrets}
         durable = self._lanes.durable if settings.journal.sync == "before_forward" else None
         return Parts(
-            settings, secrets, self._recorder, self._rater, now, durable, self._objects, self._secret_digest, former
-        )
+            settings, secrets, self._recorder, self._rater, now, durable, self._objects, self._secret_digest, former,
+            self._counters,
+        )  # fmt: skip
 
     def _road(self) -> Road:
         admission = self._credentials.admission(self._policy.settings)

@@ -102,6 +102,15 @@ def _check_tenant(tenant: Tenant, place: Place, models: Iterable[str], reader: R
             if bool(rule.allow) + (rule.force is not None) + rule.refuse != 1:
                 message = "says not what it should; allowed: exactly one of allow, force, refuse: true"
                 reader.problem((*place, "fields", kind, member), message)
+    limits = tenant.limits
+    for section, named, there in (
+        ("workloads", limits.workloads, tenant.workloads),
+        ("keys", limits.keys, [key.name for key in tenant.keys]),
+        ("models", limits.models, models),
+    ):
+        for name in sorted(named.keys() - set(there)):
+            what = section.removesuffix("s")
+            reader.problem((*place, "limits", section, name), unknown(what, name, set(there)))
     _check_known("model", tenant.deny_models, models, (*place, "deny_models"), reader)
     _check_unique([key.name for key in tenant.keys], (*place, "keys"), reader)
     for index, key in enumerate(tenant.keys):

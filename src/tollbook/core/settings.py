@@ -29,6 +29,7 @@ Failure: TypeAlias = Annotated[
 ]
 
 _Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
+_Quantity: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 
 _DURATION: Final = {"unit": "duration"}
 _SIZE: Final = {"unit": "size"}
@@ -186,6 +187,14 @@ class VendorKey(Struct, frozen=True, kw_only=True):
     workspace: Annotated[VendorId | None, Meta(description="The vendor's workspace that the key belongs to.")] = None
     account: Annotated[VendorId | None, Meta(description="The vendor's account that is billed.")] = None
     tenants: Annotated[tuple[Name, ...], Meta(description="The tenants it serves; empty: all.")] = ()
+    requests_per_minute: Annotated[
+        _Quantity | None,
+        Meta(
+            description="What the vendor allows the key in 60 s. Tenants share it by weight, so that none starves "
+            "another; what is above is not sent."
+        ),
+    ] = None
+    tokens_per_minute: Annotated[_Quantity | None, Meta(description="The same for tokens, input and output.")] = None
     since: Annotated[str | None, Meta(extra=_DAY, description="The day from which its ids hold.")] = field(
         default=None, name="from"
     )
@@ -344,16 +353,33 @@ class FieldRule(Struct, frozen=True, kw_only=True):
     refuse: Annotated[bool, Meta(description="A request that has the member at all is refused.")] = False
 
 
-class Limits(Struct, frozen=True, kw_only=True):
-    """How much of the gateway a tenant may take at once."""
+class Bounds(Struct, frozen=True, kw_only=True):
+    """Most requests, tokens and streams. What is above is refused with 429 and not sent. Absent: no limit."""
 
-    concurrent: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
+    requests_per_minute: Annotated[_Quantity | None, Meta(description="Most requests in any 60 s.")] = None
+    tokens_per_minute: Annotated[
+        _Quantity | None,
         Meta(
-            description="Most requests at once, those whose client left and which are still read included; each worker "
-            "allows its share. More are refused with 429. Absent: no limit."
+            description="Most tokens in any 60 s, input and output. A request under way counts with a token for four "
+            "bytes of its body and the output that it allows, until its usage is known."
         ),
     ] = None
+    streams: Annotated[_Quantity | None, Meta(description="Most streamed answers at once.")] = None
+
+
+class Limits(Bounds, frozen=True, kw_only=True):
+    """How much of the gateway a tenant may take: as a whole, and by its workloads, keys and models."""
+
+    concurrent: Annotated[
+        _Quantity | None,
+        Meta(
+            description="Most requests at once, those whose client left and which are still read included. More are "
+            "refused with 429. Absent: no limit."
+        ),
+    ] = None
+    workloads: Annotated[dict[Name, Bounds], Meta(description="The same for one workload.")] = {}
+    keys: Annotated[dict[Name, Bounds], Meta(description="The same for one key.")] = {}
+    models: Annotated[dict[ModelName, Bounds], Meta(description="The same for one model that clients ask for.")] = {}
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
@@ -393,6 +419,14 @@ class Tenant(Struct, frozen=True, kw_only=True):
         Meta(description="Tools that vendors run and bill, by type without its date: web_search, code_interpreter."),
     ] = ()
     limits: Limits = Limits()
+    weight: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Its part of what a vendor allows a key that it shares with others, beside their weights.",
+        ),
+    ] = 1
     open_tags: Annotated[
         tuple[Name, ...],
         Meta(description="Tags that name no person and are recorded in clear; all others as keyed digests."),

@@ -53,6 +53,11 @@ def class_order(name: str) -> tuple[int, int]:
     return _ORDER[name]
 
 
+def tokens(usage: Usage) -> int:
+    """All tokens, input and output."""
+    return tokens_input(usage) + tokens_output(usage)
+
+
 def tokens_input(usage: Usage) -> int:
     """All input tokens, cached or not: what selects a vendor's context band."""
     return sum(quantity for name, quantity in usage.items() if name.startswith("input"))

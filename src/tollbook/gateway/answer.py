@@ -99,7 +99,7 @@ def error(
     if may_be_billed:
         lines += "x-should-retry: false\r\n"
     elif fault.status in (429, 503):
-        lines += "retry-after: 1\r\n"
+        lines += f"retry-after: {fault.retry_after}\r\n"
     return _head(fault.status, [_JSON], f"{lines}content-length: {len(body)}\r\n\r\n") + body
 
 

@@ -141,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
             self._overflow = self._overflow or _MALFORMED
         if self._headers_size > HEADERS_LIMIT:
             self._overflow = _HEADERS_TOO_LARGE
-        if self._overflow is not None:
+        if self._overflow is not None and not self._transport.is_closing():
             self._refuse(*self._overflow)
 
     def eof_received(self) -> bool:

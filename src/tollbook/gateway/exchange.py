@@ -10,17 +10,19 @@ from msgspec.structs import replace
 from tollbook.core.clock import SECOND
 from tollbook.core.faults import BadInput, JournalUnavailable
 from tollbook.core.settings import Target, Vendor, VendorKey
+from tollbook.core.usage import tokens
 from tollbook.gateway import answer, awaited, routing, settling
 from tollbook.gateway.attempt import Ending, UpstreamCall
 from tollbook.gateway.connection import ClientConnection
 from tollbook.gateway.idempotency import RecordingConnection
 from tollbook.gateway.leg import Leg, entry_of
+from tollbook.gateway.limits import Ticket
 from tollbook.gateway.message import LAST_CHUNK, chunk
 from tollbook.gateway.objects import Owned
 from tollbook.gateway.outgoing import outgoing, signed_lines
 from tollbook.gateway.parts import Parts
 from tollbook.gateway.recorder import Opening
-from tollbook.gateway.refusal import Refusal
+from tollbook.gateway.refusal import Refusal, VendorBusy
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.routing import Plan
 from tollbook.gateway.upstream import Pool
@@ -39,7 +41,7 @@ class Exchange:
 
     __slots__ = (
         "_admitted", "_connection", "_failures", "_gone", "_hedging", "_legs", "_opened", "_parts", "_plan",
-        "_result", "_settled", "_slow_since", "_started", "_timeouts", "_tried", "drain_until",
+        "_result", "_settled", "_slow_since", "_started", "_ticket", "_timeouts", "_tried", "drain_until",
     )  # fmt: skip
 
     def __init__(self, parts: Parts, connection: ClientConnection | RecordingConnection, admitted: Admitted) -> None:
@@ -56,6 +58,7 @@ class Exchange:
         self._opened = False
         self._gone = False
         self._started = False
+        self._ticket: Ticket | None = None
         self._hedging: asyncio.TimerHandle | None = None
         self._slow_since = 0
         self._timeouts: Final = self._plan.timeouts or parts.settings.gateway.timeouts
@@ -65,19 +68,36 @@ class Exchange:
 
     def start(self) -> None:
         """Make the first attempt. Raises Refusal when it cannot be made."""
-        self._parts.enter(self, self._admitted.caller.tenant)
+        self._ticket = self._parts.limiter.admit(self._admitted)
+        self._parts.running.add(self)
         try:
-            self._next("first", self._plan.targets[0], None)
+            self._next_with_room("first", self._plan.targets[0], None)
         except BaseException:
-            self._parts.leave(self, self._admitted.caller.tenant)
+            self._leave()
             raise
         if self._plan.hedge is not None:
             self._hedging = self._parts.later(self._plan.hedge, self._hedge)
 
+    def _next_with_room(self, reason: str, target: Target, because: str | None) -> None:
+        """Make an attempt at a target, or at the next one in the plan while its vendor has no room. Raises Refusal."""
+        targets = self._plan.targets
+        *others, last = targets[targets.index(target) :]
+        for one in others:
+            with contextlib.suppress(VendorBusy):
+                return self._next(reason, one, because)
+            reason = "fallback" if reason == "retry" else reason
+        return self._next(reason, last, because)
+
+    def _leave(self) -> None:
+        """The request is over, with all that was still read of it."""
+        self._parts.running.discard(self)
+        if self._ticket is not None:
+            self._ticket.end(sum(tokens(one.usage) for one in self._settled if one.usage is not None))
+
     def _next(self, reason: str, target: Target, because: str | None) -> None:
         parts, admitted = self._parts, self._admitted
         vendor = parts.settings.vendors[target.vendor]
-        key = parts.key(vendor, admitted.caller.tenant.name, admitted.facts.id, self._plan.key)
+        key = parts.key(vendor, admitted, self._plan.key)
         if key is None:
             raise Refusal(503, "no_vendor_key", f"no key of vendor {vendor.name!r} serves this tenant")
         try:
@@ -91,6 +111,7 @@ class Exchange:
         opening = self._open(attempt)
         self._tried.append(target)
         leg = Leg(self, admitted.adapter, attempt, opening, target, vendor, key, prepared)
+        leg.ticket = parts.take(vendor.name, key.name, admitted)
         self._legs.append(leg)
         self._dispatch(leg, fixed)
 
@@ -183,7 +204,7 @@ class Exchange:
 
     def _break_off(self) -> None:
         """After a fault of ours: what is open stays open in the book, where it is found; nobody is left waiting."""
-        self._parts.leave(self, self._admitted.caller.tenant)
+        self._leave()
         self._connection.abort()
 
     def _judge(self, leg: Leg, ending: Ending) -> None:
@@ -195,6 +216,8 @@ class Exchange:
         facts = leg.facts(self._admitted, ending, self._gone, self._parts.bearers)
         settled = settling.settle(facts, self._parts.digest)
         self._parts.learn(leg, settled.outcome, len(self._plan.targets) > 1)
+        if leg.ticket is not None:
+            leg.ticket.end(tokens(settled.usage or {}))
         if self._hedging is not None:
             self._unhedge()
         if leg.lost or (self._legs and self._is_beside(leg, settled.outcome)):
@@ -262,7 +285,7 @@ class Exchange:
             self._record(leg, settled, None)
             return
         self._record(leg, settled, self._close(*self._result))
-        self._parts.leave(self, self._admitted.caller.tenant)
+        self._leave()
 
     # --- ends
 
@@ -283,7 +306,7 @@ class Exchange:
             self._connection.done(keep_alive=False)
             return
         try:
-            self._next(reason, target, because)
+            self._next_with_room(reason, target, because)
         except Refusal as refusal:
             self._close_without_attempt("refused", refusal)
         except BaseException:
@@ -293,7 +316,7 @@ class Exchange:
     def _close_without_attempt(self, outcome: str, refusal: Refusal | None) -> None:
         """The attempts so far are settled and no further one could be made: only the request's end is missing."""
         close = self._close(outcome, refusal)
-        self._parts.leave(self, self._admitted.caller.tenant)
+        self._leave()
         self._parts.repeats.ended(self._admitted, outcome)
         with contextlib.suppress(JournalUnavailable):  # the supervisor finds the request open and marks it
             self._parts.recorder.close(self._admitted.facts, close, self._admitted.arrived)
@@ -312,7 +335,7 @@ class Exchange:
             self._record(leg, settled, None)
         else:
             self._record(leg, settled, self._close(outcome, refusal))
-            self._parts.leave(self, self._admitted.caller.tenant)
+            self._leave()
         self._parts.repeats.ended(self._admitted, outcome)
         if self._gone:
             self._connection.done(keep_alive=False)

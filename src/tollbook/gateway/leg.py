@@ -6,6 +6,7 @@ from tollbook.core.charging import Bearers
 from tollbook.core.settings import Target, Vendor, VendorKey
 from tollbook.gateway import answer
 from tollbook.gateway.attempt import ANSWER_LIMIT, Ending, UpstreamCall
+from tollbook.gateway.limits import Ticket
 from tollbook.gateway.recorder import Opening
 from tollbook.gateway.request import Admitted
 from tollbook.gateway.settling import Facts
@@ -47,6 +48,7 @@ class Leg:
         "prepared",
         "reader",
         "target",
+        "ticket",
         "vendor",
     )
 
@@ -76,6 +78,7 @@ class Leg:
         self.body_size = 0
         self.delivered = 0
         self.lost = False
+        self.ticket: Ticket | None = None
 
     @property
     def body(self) -> bytes:

@@ -1,7 +1,6 @@
 """What all requests of a worker share."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -9,13 +8,17 @@ from tollbook.core.clock import Clock
 from tollbook.core.settings import Model, Settings, Tenant, Vendor, VendorKey
 from tollbook.gateway import ratelimits, routing
 from tollbook.gateway.attempt import UpstreamCall
+from tollbook.gateway.counters import Counters
 from tollbook.gateway.health import Health
 from tollbook.gateway.leg import Leg
+from tollbook.gateway.limits import Limiter, Ticket, asked_tokens
 from tollbook.gateway.objects import Objects
 from tollbook.gateway.outgoing import fixed_lines
+from tollbook.gateway.quotas import Quotas
 from tollbook.gateway.recorder import Recorder
-from tollbook.gateway.refusal import Refusal
+from tollbook.gateway.refusal import Refusal, VendorBusy
 from tollbook.gateway.repeats import Repeats
+from tollbook.gateway.request import Admitted
 from tollbook.gateway.routing import Candidates, Healthy, Plan
 from tollbook.gateway.upstream import Pool, VendorAddress
 from tollbook.pricing.rate import Rater
@@ -38,7 +41,6 @@ class _Traffic:
         self.repeats: Final = Repeats(clock)  # which looks the clock up anew: a test may move it
         self.calls: Final[set[UpstreamCall]] = set()
         self.running: Final[set[Exchange]] = set()
-        self.held: Final[Counter[str]] = Counter()
         self.stopping = False
 
 
@@ -60,6 +62,7 @@ class Parts:
         objects: Objects,
         digest: Digest,
         former: "Parts | None" = None,
+        counters: Counters | None = None,
     ) -> None:
         self.settings: Final = settings
         self.secrets: Final = secrets
@@ -75,6 +78,9 @@ class Parts:
         self.repeats: Final = self._traffic.repeats
         self.calls: Final = self._traffic.calls
         self.running: Final = self._traffic.running
+        self.counters: Final[Counters] = counters or (former.counters if former is not None else Counters.alone())
+        self.limiter: Final = Limiter(self.counters, clock)
+        self.quotas: Final = Quotas(settings, self.counters, clock)
         self.pools: Final = {name: _pool(vendor, former) for name, vendor in settings.vendors.items()}
         self._fixed: Final[dict[tuple[str, str, str], bytes]] = {}
         self._serving: Final[dict[tuple[str, str], tuple[VendorKey, ...]]] = {}
@@ -96,22 +102,6 @@ class Parts:
             if pool not in kept:
                 pool.retire()
 
-    def enter(self, exchange: "Exchange", tenant: Tenant) -> None:
-        """Count a request among those that are under way. Raises Refusal when its tenant has as many as it may; each
-        worker allows its share of them, rounded up."""
-        limit = tenant.limits.concurrent
-        if limit is not None:
-            if self._traffic.held[tenant.name] >= -(-limit // self.settings.gateway.workers):
-                raise Refusal(429, "tenant_concurrency", f"this tenant may have {limit} requests under way at once")
-            self._traffic.held[tenant.name] += 1
-        self.running.add(exchange)
-
-    def leave(self, exchange: "Exchange", tenant: Tenant) -> None:
-        """A request is over, with all that was still read of it."""
-        if tenant.limits.concurrent is not None and exchange in self.running:
-            self._traffic.held[tenant.name] -= 1
-        self.running.discard(exchange)
-
     def plan(self, model: Model, tenant: Tenant, request_id: str) -> Plan:
         """The plan for a request now. In good health it is the same for all of a tenant's requests for a model, unless
         one of its targets is to be drawn. Raises Refusal when none of them may serve the tenant."""
@@ -125,17 +115,39 @@ class Parts:
             return found.usual
         return routing.plan(found, self._healthy(), routing.seed_of(request_id))
 
-    def key(self, vendor: Vendor, tenant: str, request_id: str, name: str | None) -> VendorKey | None:
-        """The vendor key of that name, else the one of a tenant's request; None when no key serves it."""
+    def key(self, vendor: Vendor, admitted: Admitted, name: str | None) -> VendorKey | None:
+        """The vendor key of that name, else the one of a tenant's request; None when no key serves it.
+
+        Raises Refusal 429 when those that do have no room for it.
+        """
         if name is not None:
             return next((key for key in vendor.keys if key.name == name), None)
+        tenant, request_id = admitted.facts.tenant, admitted.facts.id
         serving = self._serving.get((vendor.name, tenant))
         if serving is None:
             serving = self._serving[vendor.name, tenant] = routing.serving_keys(vendor, tenant)
+        if vendor.name in self.quotas.limited and serving:
+            serving = self._with_room(vendor.name, serving, admitted)
         if len(serving) < 2:
             return serving[0] if serving else None
         healthy, seed = self._healthy(), routing.seed_of(request_id)
         return routing.choose_key(serving, seed, lambda key: healthy(routing.key_name(vendor.name, key)))
+
+    def _with_room(self, vendor: str, keys: tuple[VendorKey, ...], admitted: Admitted) -> tuple[VendorKey, ...]:
+        """The keys whose limit has room for a tenant's attempt. Raises Refusal when there is none."""
+        tenant, tokens = admitted.facts.tenant, asked_tokens(admitted)
+        found = tuple(key for key in keys if self.quotas.has_room(vendor, key.name, tenant, tokens))
+        if not found:
+            message = f"what vendor {vendor!r} allows in a minute is used up, or the rest is for other tenants"
+            raise VendorBusy(429, "vendor_share", message)
+        return found
+
+    def take(self, vendor: str, key: str, admitted: Admitted) -> Ticket | None:
+        """Count an attempt against the limit of its vendor key; None when it has none."""
+        if vendor not in self.quotas.limited:
+            return None
+        facts = admitted.facts
+        return self.quotas.take(vendor, key, facts.tenant, asked_tokens(admitted), stream=facts.stream)
 
     def _healthy(self) -> Healthy:
         health, now = self.health, self.clock()

@@ -6,13 +6,19 @@ from tollbook.core.faults import Fault
 
 
 class Refusal(Fault):
-    """Why a request goes no further: an HTTP status, a stable code, a sentence for the caller."""
+    """Why a request goes no further: an HTTP status, a stable code, a sentence for the caller; for 429 and 503 the
+    seconds after which it may be tried again."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message)
         self.status: Final = status
         self.reason: Final = code
         self.message: Final = message
+        self.retry_after: Final = retry_after
+
+
+class VendorBusy(Refusal):
+    """No key of a vendor has room for an attempt now; another target may have."""
 
 
 REFUSALS: Final = {
@@ -30,6 +36,9 @@ REFUSALS: Final = {
     "in_progress": "409: a request with this Idempotency-Key is still running",
     "journal_unavailable": "503: the journal cannot be written, so nothing was forwarded",
     "key_reused": "409: this Idempotency-Key was used with another body",
+    "limit_requests": "429: the tenant, workload, key or model has made as many requests in a minute as it may",
+    "limit_streams": "429: the tenant, workload, key or model has as many streams under way as it may",
+    "limit_tokens": "429: the tenant, workload, key or model would use more tokens in a minute than it may",
     "malformed_dimension": "400: a dimension is empty, too long or not printable",
     "malformed_header": "400: a header is not UTF-8 text",
     "malformed_request": "400: this is not HTTP/1.1 that can be read in one way only",
@@ -58,6 +67,7 @@ REFUSALS: Final = {
     "two_credentials": "401: the request carries two different keys",
     "unsupported_encoding": "400: the body is compressed",
     "upgrade_unsupported": "501: neither WebSocket nor HTTP/2 is spoken",
+    "vendor_share": "429: what the vendor allows its keys in a minute is used up, or the rest is for other tenants",
     "workload_not_allowed": "403: the key may not act for this workload",
 }
 """Every code of our own, and what it means; a code is never renamed."""

@@ -207,9 +207,9 @@ class Road:
         self, connection: ClientConnection | RecordingConnection, admitted: Admitted, fault: Refusal
     ) -> None:
         """Answer and record a request that was admitted and goes no further."""
-        self._record_close(
-            admitted.facts, admitted.arrived, Close(outcome="refused", attempts=0, reason=None, error=fault.reason)
-        )
+        outcome = "not_sent" if fault.status == 429 else "refused"
+        close = Close(outcome=outcome, attempts=0, reason=None, error=fault.reason)
+        self._record_close(admitted.facts, admitted.arrived, close)
         connection.write(answer.refusal(admitted, fault, []))
         connection.done(admitted.keep_alive)
 

@@ -57,6 +57,7 @@ class VendorConnection(asyncio.Protocol):
         self._listener: Listener | None = None
         self._headers: Headers = []
         self._size = 0
+        self._whole_head = False
         self._began = False
         self._ended = False
         self._reusable = False
@@ -152,13 +153,18 @@ class VendorConnection(asyncio.Protocol):
             return
         self._headers = []
         self._size = 0
+        self._whole_head = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        # Trailers, and what comes after the answer, are not of its head.
+        if self._whole_head:
+            return
         self._size += len(name) + len(value)
         if self._size <= HEADERS_LIMIT:
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        self._whole_head = True
         status = self._parser.get_status_code()
         if self._listener is not None and status >= 200 and not self._ended:
             self._began = True

@@ -101,10 +101,12 @@ def keep_raw(raw: bytes, flags: list[str]) -> bytes | None:
     """A vendor's usage object as it is kept: as it came, but on one line, in UTF-8 and of bounded length."""
     if b"\n" in raw or b"\r" in raw:
         raw = msgspec.json.format(raw, indent=-1)
+    if not raw.isascii():
+        raw = raw.decode(errors="replace").encode()
     if len(raw) > RAW_LIMIT:
         flag(flags, "raw_too_long")
         return None
-    return raw if raw.isascii() else raw.decode(errors="replace").encode()
+    return raw
 
 
 def error_word(error: object, status: int | None = None) -> str:
