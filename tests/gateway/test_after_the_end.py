@@ -1,8 +1,7 @@
-"""What comes after the end of a message concerns nobody. Found by fuzzing; `tests/fuzz` lets it pass until it holds."""
+"""What comes after the end of a message concerns nobody. Found by fuzzing."""
 
 from typing import Any
 
-import pytest
 from fuzz_targets import Road, VendorPool, VendorTransport
 
 from tollbook.gateway.connection import ClientConnection
@@ -40,13 +39,13 @@ def _headers_of(data: bytes) -> Headers:
     return heard.headers
 
 
-def test_a_vendors_next_message_adds_no_header_to_its_answer() -> None:
+async def test_a_vendors_next_message_adds_no_header_to_its_answer() -> None:
     """Bytes that follow an answer in the same packet are not of it."""
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
     assert _headers_of(answer + b"HTTP/1.1 200 OK\r\nset-cookie: evil\r\n\r\n") == [(b"content-length", b"2")]
 
 
-def test_a_vendors_trailers_are_no_headers() -> None:
+async def test_a_vendors_trailers_are_no_headers() -> None:
     """Fields after a chunked body may not take the place of those before it (RFC 9110, section 6.5.1)."""
     chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-request-id: other\r\n\r\n"
     assert _headers_of(chunked) == [(b"transfer-encoding", b"chunked")]

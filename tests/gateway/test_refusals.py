@@ -112,6 +112,7 @@ async def test_refusals_that_need_a_story(vendor: Simulator, tmp_path: Path) -> 
 ELSEWHERE = {
     "field_not_allowed": "test_fields",
     "tool_not_allowed": "test_fields",
+    "registry_stale": "test_keys_live",
     "tenant_concurrency": "test_fields",
     "limit_requests": "test_limits",
     "limit_streams": "test_limits",

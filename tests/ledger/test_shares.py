@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from ledger_story import Story, load
+from msgspec.structs import replace
 
 from tollbook.core.money import parse_amount
 from tollbook.gateway.rating import OTHER_CURRENCY, Conditions, rated
@@ -97,8 +98,10 @@ def test_a_share_in_another_currency_is_unpriced(monkeypatch: pytest.MonkeyPatch
 
     def foreign(party: str, model: str, *rest: object, **more: object) -> object:
         found = price(party, model, *rest, **more)  # type: ignore[arg-type]
-        return found._replace(currency="CNY") if model == "claude-opus-4-5" else found
+        return replace(found, currency="CNY") if model == "claude-opus-4-5" else found
 
     monkeypatch.setattr(rater, "rate", foreign)
-    found = rated(rater, "a/1", "claude-haiku-4-5", OWN, Conditions(party="anthropic", at=AT), [("claude-opus-4-5", ADVICE)])
+    found = rated(
+        rater, "a/1", "claude-haiku-4-5", OWN, Conditions(party="anthropic", at=AT), [("claude-opus-4-5", ADVICE)]
+    )
     assert (found.expected, found.rating.currency, found.rating.unpriced) == (None, "USD", OTHER_CURRENCY)

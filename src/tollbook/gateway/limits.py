@@ -18,6 +18,10 @@ BYTES_PER_TOKEN: Final = 4
 LONGEST_WAIT: Final = 60
 
 
+_About = tuple[str, str | None, str, str | None]
+"""Tenant, workload, key and the model asked for."""
+
+
 class _Rule(NamedTuple):
     """Bounds, whose they are in words, and what is counted for them."""
 
@@ -55,15 +59,16 @@ class Limiter:
     def __init__(self, counters: Counters, clock: Clock) -> None:
         self._counters: Final = counters
         self._clock: Final = clock
-        self._rules: Final[dict[tuple[str, str | None, str, str | None], list[_Rule]]] = {}
+        self._rules: Final[dict[_About, tuple[Tenant, list[_Rule]]]] = {}
 
     def admit(self, admitted: Admitted) -> Ticket | None:
         """Count a request in; None when no limit is set for it. Raises Refusal 429 when one leaves no room for it."""
-        facts = admitted.facts
+        facts, tenant = admitted.facts, admitted.caller.tenant
         about = (facts.tenant, facts.workload, facts.key, facts.model_asked)
-        rules = self._rules.get(about)
-        if rules is None:
-            rules = self._rules[about] = list(self._find(admitted.caller.tenant, *about[1:]))
+        policy, rules = self._rules.get(about, (None, []))
+        if policy is not tenant:
+            rules = list(self._find(tenant, *about[1:]))
+            self._rules[about] = (tenant, rules)
         if not rules:
             return None
         tokens, instant = asked_tokens(admitted), self._clock()

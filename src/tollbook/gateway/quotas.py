@@ -34,7 +34,7 @@ class Quotas:
     def take(self, vendor: str, key: str, tenant: str, tokens: int, *, stream: bool) -> Ticket | None:
         """Count an attempt in; None when its key has no limit."""
         quota = self._quotas.get((vendor, key))
-        return None if quota is None else Ticket([quota.scopes[tenant]], tokens, stream, self._clock)
+        return None if quota is None else Ticket([quota.scope(tenant)], tokens, stream, self._clock)
 
 
 class _Quota:
@@ -43,41 +43,47 @@ class _Quota:
     def __init__(self, vendor: Vendor, key: VendorKey, settings: Settings, counters: Counters) -> None:
         self._requests: Final = key.requests_per_minute
         self._tokens: Final = key.tokens_per_minute
-        tenants = [tenant for tenant in settings.tenants.values() if not key.tenants or tenant.name in key.tenants]
-        self._weights: Final = {tenant.name: tenant.weight for tenant in tenants}
-        self.scopes: Final[dict[str, Scope]] = {
-            tenant.name: counters.scope("vendor key", vendor.name, key.name, tenant.name) for tenant in tenants
-        }
+        self._name: Final = ("vendor key", vendor.name, key.name)
+        self._counters: Final = counters
+        self._weights: Final = {tenant.name: tenant.weight for tenant in settings.tenants.values()}
+        self._alone: Final = len(key.tenants) == 1
+        self._scopes: Final[dict[str, Scope]] = {}
+        for tenant in key.tenants or settings.tenants:
+            self.scope(tenant)
         self._looked = 0
         self._requests_used: dict[str, Demand] = {}
         self._tokens_used: dict[str, Demand] = {}
 
+    def scope(self, tenant: str) -> Scope:
+        """What is counted for a tenant; the registry may know more of them than the configuration."""
+        found = self._scopes.get(tenant)
+        if found is None:
+            found = self._scopes[tenant] = self._counters.scope(*self._name, tenant)
+        return found
+
     def has_room(self, tenant: str, tokens: int, instant: int) -> bool:
-        if tenant not in self.scopes:
-            return True  # pinned to a key that no longer serves it: the plan decides that, not a limit
         if not self._looked <= instant < self._looked + LOOK_AGAIN:
             self._look(instant)
         self._count(tenant, instant)
-        alone = len(self.scopes) == 1
-        if self._requests is not None and not fits(self._requests, 1, tenant, self._requests_used, alone=alone):
+        if self._requests is not None and not fits(self._requests, 1, tenant, self._requests_used, alone=self._alone):
             return False
-        return self._tokens is None or fits(self._tokens, tokens, tenant, self._tokens_used, alone=alone)
+        return self._tokens is None or fits(self._tokens, tokens, tenant, self._tokens_used, alone=self._alone)
 
     def _look(self, instant: int) -> None:
         """Look what all tenants use."""
         self._looked = instant
         self._requests_used, self._tokens_used = {}, {}
-        for tenant, scope in self.scopes.items():
+        for tenant, scope in self._scopes.items():
             used = scope.used(instant)
             if used.requests or used.held:
                 self._note(tenant, used.requests, used.tokens + used.held)
 
     def _count(self, tenant: str, instant: int) -> None:
         """Look what the tenant itself uses, to the last request."""
-        used = self.scopes[tenant].used(instant)
+        used = self.scope(tenant).used(instant)
         self._note(tenant, used.requests, used.tokens + used.held)
 
     def _note(self, tenant: str, requests: int, tokens: int) -> None:
-        weight = self._weights[tenant]
+        weight = self._weights.get(tenant, 1)
         self._requests_used[tenant] = Demand(requests, weight)
         self._tokens_used[tenant] = Demand(tokens, weight)
