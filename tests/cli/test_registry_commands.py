@@ -149,3 +149,22 @@ def test_a_lost_registry_key_is_told_and_not_made_anew(book: Path) -> None:
     finally:
         path.write_bytes(kept)
         path.chmod(0o600)
+
+
+def test_a_move_with_nothing_on_record_says_so(book: Path) -> None:
+    """Backdated, too; and one that another takes the place of says until when it holds."""
+    told(book, "tenant add mover --unit sales")
+    assert told(book, "tenant move mover --to research --effective 2026-01-10")["transfers"] == []
+    document = told(book, "tenant move mover --cost-centre 5 --effective 2026-01-05")
+    assert document["until"] == "2026-01-10T00:00:00.000000Z"
+    out = run("tenant", "move", "mover", "--to", "research", "--effective", "2026-01-02", "--book", str(book)).out
+    assert "nothing on record had to be carried over" in out and "when it moves again" in out
+    assert "nothing was carried over" in run("transfer", "list", "--book", str(book)).out
+    told(book, "transfer list")
+
+
+@pytest.mark.parametrize("org", ["as-of", "as-was 2026-01-01", "yesterday"])
+def test_a_structure_that_is_none_is_refused(book: Path, org: str) -> None:
+    """With the three that there are."""
+    ran = run("report", "--book", str(book), "--org", *org.split())
+    assert ran.code == 2 and "allowed: as-was, restated, or as-of 2026-11-01" in ran.err

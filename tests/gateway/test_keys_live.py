@@ -1,5 +1,7 @@
 """Keys and tenants while the gateway serves, by real processes and commands: no restart, every worker, within 5 s."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -10,16 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from real_stage import ACME, CONFIG, TENANT_SECRETS, RealStage
 
 from tollbook.assembly import service
 from tollbook.assembly.acts import NoAnswer
-from tollbook.cli import doctor
-from tollbook.core.clock import SECOND, now
+from tollbook.cli import doctor, main
+from tollbook.core.clock import SECOND, format_instant, now
 from tollbook.core.faults import BadInput, BookLocked
 from tollbook.journal.verify import verify
+from tollbook.ledger.report import report
+from tollbook.ledger.transfers import transfers
 from tollbook.registry import snapshot
+from tollbook.registry.organisation import Organisation, from_rows
 
 pytestmark = pytest.mark.xdist_group("keys-live")
 
@@ -282,6 +288,62 @@ def test_secrets_are_in_no_file_and_no_log(stage: RealStage) -> None:
             assert not re.search(rb"tbk_[0-9A-Za-z]{46}", data), path
     assert oct((stage.book / "keys" / "registry.key").stat().st_mode & 0o777) == "0o600"
     assert oct(snapshot.path_of(stage.book).stat().st_mode & 0o777) == "0o600"
+
+
+def test_a_backdated_move_while_serving_ties_out_and_leaves_as_was_alone(stage: RealStage) -> None:
+    """Told after the usage, from before it on: carried over within seconds; the report of before is the same."""
+    for name, centre in (("north", "100"), ("south", "200")):
+        change(stage, "registry.add", kind="unit", name=name, facts={"cost_centre": centre})
+    wanted = {"kind": "tenant", "name": "mover", "facts": {"parent": "north"}, "key": {"name": "k"}}
+    secret = change(stage, "registry.add", **wanted)["key"]["secret"]
+    within(WITHIN, lambda: all_say(stage, secret, 200))
+    last = ask(stage, secret)[1]["id"]
+    stage.find(last)
+    before = units(stage)
+    done = change(
+        stage, "registry.move", kind="tenant", name="mover", facts={"parent": "south"}, effective=now() - 3600 * SECOND
+    )
+    os.kill(stage.child("scribe").pid, signal.SIGKILL)
+    posted = None
+    for _ in range(3):
+        posted = posted or service.transfer_of(stage.book, done["entry"]["digest"], 20)
+    assert posted is not None
+    (leg,) = [leg for leg in posted.legs if leg.currency == "USD"]
+    assert (leg.source.unit, leg.target.unit, leg.requests) == ("north", "south", before["north"]["requests"])
+    assert leg.expected == before["north"]["amounts"]["USD"]
+    assert units(stage)["north"] == before["north"]
+    found = ask(stage, secret)[1]["id"]
+    stage.find(found)
+    assert units(stage)["south"]["requests"] == 1
+    within(10, lambda: len(transfers(stage.reader)["transfers"]) == 1)
+
+
+def units(stage: RealStage) -> dict[str, Any]:
+    rows = report(stage.reader, ["unit"], org="as-was", organise=lambda rows: Organisation(from_rows(rows)))["rows"]
+    return {row["dimensions"]["unit"]: {name: row[name] for name in ("requests", "amounts")} for row in rows}
+
+
+def test_a_suspected_key_is_looked_at_and_its_money_moved(stage: RealStage) -> None:
+    """By the command, while the gateway serves: what is new since the instant, and a transfer to a cost centre."""
+    secret = new_key(stage, "suspected", tenant="globex")
+    within(WITHIN, lambda: all_say(stage, secret, 200))
+    stage.find(ask(stage, secret)[1]["id"])
+    since = now()
+    for _ in range(3):
+        last = ask(stage, secret, "gpt-4o")[1]["id"]
+    stage.find(last)
+    time.sleep(1)
+    arguments = ["key", "suspect", "suspected", "--since", format_instant(since), "--move-to", "6666", "--json"]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as left:
+        main.run([*arguments, "--book", str(stage.book)])
+    document = json.loads(out.getvalue())
+    schema = Path(__file__).parents[2] / "docs" / "reference" / "schemas" / "key-suspect.json"
+    jsonschema.validate(document, json.loads(schema.read_text()))
+    assert left.value.code == 0 and document["after"]["requests"] == 3 and document["before"]["requests"] >= 1
+    assert [one["new"] for one in document["models"]] == [True]
+    assert {leg["to"]["cost_centre"] for leg in document["moved"]["legs"]} == {"6666"}
+    assert sum(leg["requests"] for leg in document["moved"]["legs"]) == 3
 
 
 def test_the_chain_holds_after_all_that(stage: RealStage) -> None:

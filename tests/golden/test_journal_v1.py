@@ -23,15 +23,21 @@ from tollbook.ledger.trace import trace
 HERE = Path(__file__).parent
 FROZEN = HERE / f"journal-v1.schema-{SCHEMA_VERSION}.json"
 """Digests by table. A new schema version brings a file of its own; the ones before stay as they were."""
+FROZEN_REGISTRY = HERE / f"journal-v1-registry.schema-{SCHEMA_VERSION}.json"
+"""Those of the book that has the kinds of entries which came with the registry."""
+
+
+def rebuilt(directory: Path, name: str) -> Path:
+    """A copy of a golden book with a ledger rebuilt from it."""
+    root = directory / "book"
+    shutil.copytree(HERE / name, root)
+    rebuild(root)
+    return root
 
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the golden book with a ledger rebuilt from it."""
-    root = tmp_path_factory.mktemp("golden") / "book"
-    shutil.copytree(HERE / "journal-v1", root)
-    rebuild(root)
-    return root
+    return rebuilt(tmp_path_factory.mktemp("golden"), "journal-v1")
 
 
 def digests_of(lake: Lake) -> dict[str, Any]:
@@ -41,6 +47,21 @@ def digests_of(lake: Lake) -> dict[str, Any]:
 def test_it_rebuilds_to_the_frozen_digests(book: Path) -> None:
     """Every table, whole and day by day. If this fails the release is wrong, not the file."""
     assert read(book, digests_of) == json.loads(FROZEN.read_text())
+
+
+def test_the_book_with_a_registry_rebuilds_to_its_digests(tmp_path: Path) -> None:
+    """It holds every act of the registry and both sorts of transfer."""
+    root = rebuilt(tmp_path, "journal-v1-registry")
+    assert read(root, digests_of) == json.loads(FROZEN_REGISTRY.read_text())
+    acts = read(root, lambda lake: {act for (act,) in lake.rows("SELECT act FROM registry")})
+    assert acts == {"added", "moved", "ended", "key_added", "key_rotated", "key_revoked"}
+
+
+def test_a_new_schema_changes_no_table_that_was_there() -> None:
+    """What older releases digested, this one digests to the same."""
+    former = json.loads((HERE / "journal-v1.schema-3.json").read_text())
+    now = json.loads(FROZEN.read_text())
+    assert {name: now[name] for name in former} == former
 
 
 def test_batches_of_one_position_give_the_same(book: Path, tmp_path: Path) -> None:
@@ -70,7 +91,7 @@ def test_it_holds_every_kind_of_ending(book: Path) -> None:
     assert {row["dimensions"]["basis"] for row in rows} == set(BASES) - {"invoiced"}
     assert {row["dimensions"]["reason"] for row in rows} == {"first", "retry", "fallback", None}
     frozen = json.loads(FROZEN.read_text())
-    assert all(table["rows"] for table in frozen.values())
+    assert {name for name, table in frozen.items() if not table["rows"]} == {"registry", "transfers"}
 
 
 def test_its_retried_request_can_be_told(book: Path) -> None:

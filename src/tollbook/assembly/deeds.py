@@ -1,22 +1,25 @@
 """What can be asked of the book's writer, whoever that is: the scribe, or a command while nobody serves."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
-from tollbook import __version__
-from tollbook.assembly.acts import Deed, NotServed, ask, local_actor
+from tollbook.assembly.acts import Deed, NotServed, ask
 from tollbook.assembly.erasure import Erasure, erase
 from tollbook.assembly.registering import RegistryKeeper
-from tollbook.journal.book import Book
 from tollbook.journal.entry import RestoreDrilled
 from tollbook.journal.personal import PersonalDirectory
 from tollbook.journal.recording import BookLane
 
+if TYPE_CHECKING:
+    from tollbook.assembly.transferring import Transferring
 
-def deeds(lane: BookLane, personal: PersonalDirectory, registry: RegistryKeeper) -> dict[str, Deed]:
+
+def deeds(
+    lane: BookLane, personal: PersonalDirectory, registry: RegistryKeeper, transferring: "Transferring"
+) -> dict[str, Deed]:
     """Every act by its name."""
 
     def erase_person(arguments: dict[str, Any], actor: str) -> Any:
@@ -26,7 +29,7 @@ def deeds(lane: BookLane, personal: PersonalDirectory, registry: RegistryKeeper)
         drilled = msgspec.json.decode(arguments["entry"], type=RestoreDrilled)
         return lane.append("restore.drilled", replace(drilled, actor=actor))
 
-    return {"erase": erase_person, "drilled": record_drill, **registry.acts}
+    return {"erase": erase_person, "drilled": record_drill, **registry.acts, **transferring.acts}
 
 
 def do(root: Path, act: str, arguments: dict[str, Any]) -> Any:
@@ -37,17 +40,6 @@ def do(root: Path, act: str, arguments: dict[str, Any]) -> Any:
     try:
         return ask(root, act, arguments)
     except NotServed:
-        return _do_alone(root, act, arguments)
+        from tollbook.assembly.alone import do_alone  # it knows the ledger, which the supervisor must not
 
-
-def _do_alone(root: Path, act: str, arguments: dict[str, Any]) -> Any:
-    book = Book.open(root)
-    lane = BookLane.open(book, release=__version__)
-    try:
-        personal = PersonalDirectory(root)
-        personal.reapply(lane.recovered.erasures)
-        done = deeds(lane, personal, RegistryKeeper(book, lane))[act](arguments, local_actor())
-        lane.advance(lane.keeper())
-    finally:
-        lane.close("done")
-    return done
+        return do_alone(root, act, arguments)

@@ -14,10 +14,11 @@ from tollbook.core.settings import AccessKeyId, Name
 from tollbook.journal.book import Book
 from tollbook.journal.personal import ensure_keys
 from tollbook.journal.recording import BookLane
-from tollbook.journal.registration import Added, Change, KeyAdded, RegistryChanged
+from tollbook.journal.registration import Added, Change, KeyAdded, RegistryChanged, TransferPosted
 from tollbook.registry import decisions, seeding, snapshot
 from tollbook.registry.decisions import Facts, KeyFacts
-from tollbook.registry.registry import Registry, workload_name
+from tollbook.registry.organisation import needs_transfer
+from tollbook.registry.registry import Recorded, Registry, workload_name
 from tollbook.registry.secret import kept_form, make_key, new_access_key_id, new_secret, read_key
 
 Document = dict[str, Any]
@@ -90,13 +91,14 @@ class RegistryKeeper:
         return {
             "registry.known": lambda arguments, actor: len(self.registry.entries),
             "registry.read": lambda arguments, actor: self.read(),
-            "registry.seed": lambda arguments, actor: self.seed(_wish(arguments, Seeding), actor),
-            "registry.add": lambda arguments, actor: self.add(_wish(arguments, Subject), actor),
-            "registry.move": lambda arguments, actor: self.move(_wish(arguments, Subject), actor),
-            "registry.end": lambda arguments, actor: self.end(_wish(arguments, Subject), actor),
-            "key.add": lambda arguments, actor: self.add_key(_wish(arguments, NewKey), actor),
-            "key.rotate": lambda arguments, actor: self.rotate_key(_wish(arguments, KeyAct), actor),
-            "key.revoke": lambda arguments, actor: self.revoke_key(_wish(arguments, KeyAct), actor),
+            "registry.seed": lambda arguments, actor: self.seed(wish(arguments, Seeding), actor),
+            "registry.transfer": lambda arguments, actor: self.transfer_of(arguments["digest"]),
+            "registry.add": lambda arguments, actor: self.add(wish(arguments, Subject), actor),
+            "registry.move": lambda arguments, actor: self.move(wish(arguments, Subject), actor),
+            "registry.end": lambda arguments, actor: self.end(wish(arguments, Subject), actor),
+            "key.add": lambda arguments, actor: self.add_key(wish(arguments, NewKey), actor),
+            "key.rotate": lambda arguments, actor: self.rotate_key(wish(arguments, KeyAct), actor),
+            "key.revoke": lambda arguments, actor: self.revoke_key(wish(arguments, KeyAct), actor),
         }
 
     def refresh(self) -> None:
@@ -111,6 +113,16 @@ class RegistryKeeper:
             {"digest": known.digest, "recorded": known.recorded, "entry": msgspec.to_builtins(known.entry)}
             for known in self.registry.entries
         ]
+
+    def transfer_of(self, digest: str) -> Any:
+        """What was carried over because of a change; None while that is not known."""
+        return msgspec.to_builtins(self.registry.transferred.get(digest))
+
+    def post(self, transfer: TransferPosted) -> Document:
+        """Write a transfer; where it stands."""
+        sequence, digest = self._lane.append("transfer.posted", transfer)
+        self.registry.transfer(transfer)
+        return {"lane": self._lane.name, "sequence": sequence, "kind": "transfer.posted", "digest": digest}
 
     def seed(self, wanted: Seeding, actor: str) -> Document:
         """Take over what of a configuration is new; what it says otherwise than the registry is told."""
@@ -153,8 +165,9 @@ class RegistryKeeper:
         at = self._clock() if wanted.effective is None else wanted.effective
         name = decisions.workload_named(self.registry, wanted.name) if wanted.kind == "workload" else wanted.name
         change = decisions.move(self.registry, wanted.kind, name, wanted.facts, at)
+        until = self.registry.next_move(wanted.kind, name, at)
         done = self._do([change], actor, wanted.effective, wanted.reason)
-        return {"kind": wanted.kind, "name": name, **done}
+        return {"kind": wanted.kind, "name": name, **done, "until": None if until is None else format_instant(until)}
 
     def end(self, wanted: Subject, actor: str) -> Document:
         """The end of one from an instant on."""
@@ -206,6 +219,7 @@ class RegistryKeeper:
             "actor": actor,
             "reason": reason,
             "entry": entry,
+            "transfers": needs_transfer(known),
         }
 
     def _append(
@@ -216,7 +230,7 @@ class RegistryKeeper:
         effective: int | None = None,
         reason: str | None = None,
         configuration: str | None = None,
-    ) -> Any:
+    ) -> Recorded:
         year = datetime.fromtimestamp(self._clock() // SECOND, UTC).year
         tenants = [change.name for change in changes if isinstance(change, Added) and change.kind == "tenant"]
         ensure_keys(self._root, tenants, [year, year + 1])
@@ -252,7 +266,8 @@ class Vouching:
                 continue  # a disk that fails lets the snapshot grow old, which workers notice
 
 
-def _wish(arguments: Document, kind: type[T]) -> T:
+def wish(arguments: Document, kind: type[T]) -> T:
+    """What is wanted, as its kind says. Raises BadInput."""
     try:
         return msgspec.convert(arguments, kind)
     except msgspec.ValidationError as fault:
@@ -261,7 +276,7 @@ def _wish(arguments: Document, kind: type[T]) -> T:
 
 def _name(wanted: Subject) -> str:
     """The name in the registry; a workload's is made of its tenant's and its own. Raises BadInput."""
-    _wish({"name": wanted.name}, KeyFacts)  # the same pattern
+    wish({"name": wanted.name}, KeyFacts)  # the same pattern
     if wanted.kind != "workload":
         return wanted.name
     if wanted.facts.parent is None:

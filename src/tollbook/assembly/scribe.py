@@ -18,6 +18,7 @@ from tollbook.assembly.child import TRY_LATER, say
 from tollbook.assembly.deeds import deeds
 from tollbook.assembly.matching import Matching
 from tollbook.assembly.registering import RegistryKeeper, Vouching
+from tollbook.assembly.transferring import Transferring
 from tollbook.core.faults import BookLocked, Fault, JournalUnavailable
 from tollbook.gateway.awaited import AwaitedTable
 from tollbook.journal.book import Book
@@ -37,6 +38,7 @@ SEAL_SECONDS: Final = 15.0
 ABSORB_SECONDS: Final = 1.0
 AGE_SECONDS: Final = 600.0
 MATCH_SECONDS: Final = 1.0
+TRANSFER_SECONDS: Final = 0.5
 IDLE_LOAD_SECONDS: Final = 5.0
 """Heads that cover nothing but heartbeats are loaded together, at most this late."""
 LAST_SECONDS: Final = 20.0
@@ -88,6 +90,11 @@ class Loading:
         """The ledger, once it holds all that was given; None while it does not."""
         return None if self._waiting or self._loader is None else self._loader.lake
 
+    @property
+    def reached(self) -> Lake | None:
+        """The ledger as far as it has got; None before it was opened."""
+        return None if self._loader is None else self._loader.lake
+
     def close(self) -> None:
         if self._waiting:
             self._commit()
@@ -136,9 +143,10 @@ class Scribe:
         self._matching: Final = Matching(self._lane, self._awaited)
         self._registry: Final = RegistryKeeper(self._book, self._lane)
         self._vouching: Final = Vouching(self._book)
-        self._acts: Final = Acts(root, deeds(self._lane, self._personal, self._registry))
+        self._transferring: Final = Transferring(self._registry, lambda: self._loading.reached)
+        self._acts: Final = Acts(root, deeds(self._lane, self._personal, self._registry, self._transferring))
         self._stop: Final = stop
-        self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb", "age", "match"), 0.0)
+        self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb", "age", "match", "transfer"), 0.0)
 
     def run(self, control: socket.socket) -> None:
         """Work until told to stop, or until the supervisor is gone: then another scribe may wait for our place."""
@@ -163,8 +171,18 @@ class Scribe:
         if self._is_due("seal", SEAL_SECONDS):
             self._sealer.seal_next()
         self._registry.refresh()
+        self._transfer()
         self._match()
         self._age()
+
+    def _transfer(self) -> None:
+        """Carry over what belongs elsewhere since a change, as far as the ledger knows."""
+        if not self._is_due("transfer", TRANSFER_SECONDS):
+            return
+        try:
+            self._transferring.post()
+        except duckdb.Error as fault:
+            say(f"transfers wait: {fault}")
 
     def _match(self) -> None:
         """Take over what vendors told later, as far as the ledger knows the attempts."""

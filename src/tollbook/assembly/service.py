@@ -2,14 +2,15 @@
 person in it."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from tollbook import __version__
-from tollbook.assembly.acts import NotServed, ask, local_actor
+from tollbook.assembly.acts import NoAnswer, NotServed, ask, local_actor
 from tollbook.assembly.backup import BackedUp, back_up
 from tollbook.assembly.deeds import do
 from tollbook.assembly.prices import activate
@@ -21,10 +22,12 @@ from tollbook.core.settings import Secrets, Settings
 from tollbook.journal.book import Book
 from tollbook.journal.heads import recover
 from tollbook.journal.recording import BookLane
-from tollbook.journal.registration import RegistryChanged
+from tollbook.journal.registration import RegistryChanged, TransferPosted
 from tollbook.pricing.book import base_book
 from tollbook.registry.registry import Registry
 from tollbook.registry.secret import make_key
+
+TRANSFER_POLL_SECONDS: Final = 0.1
 
 
 def init(root: Path) -> Book:
@@ -102,3 +105,22 @@ def restore_book(wanted: Wanted, drill: Path | None) -> Restored:
     entry = done.drilled(local_actor())
     do(drill, "drilled", {"entry": msgspec.json.encode(entry).decode()})
     return done
+
+
+def transfer_of(root: Path, digest: str, seconds: float) -> TransferPosted | None:
+    """What was carried over because of a change, waited for while the ledger catches up; None when it is not known in
+    time: it is posted later."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            told = ask(root, "registry.transfer", {"digest": digest})
+            posted = None if told is None else msgspec.convert(told, TransferPosted)
+        except NoAnswer:
+            posted = None
+        except NotServed:
+            posted = Registry.of(recover(root).registry).transferred.get(digest)
+        if posted is not None:
+            return posted
+        if time.monotonic() > until:
+            return None
+        time.sleep(TRANSFER_POLL_SECONDS)

@@ -1,7 +1,7 @@
 """`tollbook key`: the keys that open the gateway."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Group, RenderableType
@@ -21,6 +21,8 @@ from tollbook.cli.options import (
 )
 from tollbook.cli.provenance import provenance
 from tollbook.cli.secret_screen import show_secret
+from tollbook.cli.story import show_provenance
+from tollbook.cli.transfer import show_legs
 from tollbook.core.clock import format_instant, now
 from tollbook.core.faults import NotFound
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tollbook.registry.registry import Registry
 
 Document = dict[str, Any]
+_ENDS: Final = ("first_at", "last_at")
 
 app = typer.Typer(no_args_is_help=True, help="The keys that open the gateway.")
 
@@ -112,6 +115,7 @@ def revoke(
 
     wanted = {"name": name, "tenant": tenant, "reason": reason}
     done = service.change_registry(book_root(config, book), "key.revoke", wanted)
+    done.pop("transfers")
     document = {**done, "provenance": provenance({"name": name, "tenant": tenant}, rows=1)}
     if json:
         screen.print_json(document)
@@ -136,6 +140,43 @@ def show_all(
         screen.print_json(document)
     else:
         screen.console().print(show_list(document))
+
+
+@app.command()
+def suspect(
+    name: NameArgument,
+    since: Annotated[str, typer.Option("--since", help="From when on the key is not trusted: a day (UTC) or instant.")],
+    move_to: Annotated[
+        str | None, typer.Option("--move-to", help="Carry what it cost since to this cost centre, by a transfer.")
+    ] = None,
+    tenant: TenantOption = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why; kept in the journal.")] = None,
+    config: ConfigOption = None,
+    book: BookOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What a key did since an instant beside what it did before: requests, money, models, workloads, users.
+
+    It goes on to open: `key revoke` ends it. Addresses of clients are not recorded, so none are told.
+    """
+    from tollbook.assembly import service
+    from tollbook.ledger.transfers import uses_of_key
+    from tollbook.registry import decisions
+
+    directory = book_root(config, book)
+    key = decisions.key_named(service.read_registry(directory), name, tenant)
+    instant = read_instant("--since", since)
+    assert instant is not None
+    moved = None
+    if move_to is not None:
+        wanted = {"name": key.name, "tenant": key.tenant, "since": instant, "cost_centre": move_to, "reason": reason}
+        moved = {"cost_centre": move_to, **service.change_registry(directory, "key.transfer", wanted)}
+    found = uses_of_key(directory, key.tenant, key.name, instant)
+    document = {**found, "state": key.state(now()), "moved": moved}
+    if json:
+        screen.print_json(document)
+    else:
+        screen.console().print(show_suspect(document))
 
 
 def list_document(registry: "Registry", used: dict[tuple[str, str], int] | None, tenant: str | None) -> Document:
@@ -204,7 +245,47 @@ def _last_uses(directory: Path) -> dict[tuple[str, str], int] | None:
         return None
 
 
+def show_suspect(document: Document) -> RenderableType:
+    """The screen of `key suspect`."""
+    name = f"key {screen.escape(document['tenant'])}/{screen.escape(document['key'])}, {document['state']}"
+    head = Text(f"{name}; since {screen.instant(document['since'])}", "bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    currencies = sorted({name for part in ("after", "before") for name in document[part]["amounts"]}) or ["USD"]
+    for title in ("", "requests", "attempts", *currencies, "unpriced", "first", "last"):
+        table.add_column(title, justify="left" if title in ("", "first", "last") else "right")
+    for title, part in (("since then", document["after"]), ("before", document["before"])):
+        amounts = [screen.money(part["amounts"].get(one, "0"), one) for one in currencies]
+        instants = [Text("-", style="dim") if part[one] is None else screen.instant(part[one]) for one in _ENDS]
+        counts = (screen.number(part["requests"]), screen.number(part["attempts"]))
+        table.add_row(Text(title), *counts, *amounts, screen.number(part["unpriced"]), *instants)
+    lines: list[RenderableType] = [head, table, Text()]
+    for title in ("models", "workloads"):
+        names = [f"{screen.escape(one['name'])}{' (new)' if one['new'] else ''}" for one in document[title]]
+        lines.append(Text(f"{title}: {', '.join(names) or 'none'}"))
+    users = document["users"]
+    lines.append(Text(f"users: {users['count']:,}, of them new {users['new']:,}; addresses are not recorded"))
+    if document["requests"]:
+        lines += [Text(), _show_requests(document)]
+    if document["moved"] is not None:
+        told = "carried to" if document["moved"]["legs"] else "nothing was left to be carried to"
+        lines += [Text(), Text(f"{told} cost centre {screen.escape(document['moved']['cost_centre'])}")]
+        lines += [show_legs(document["moved"]["legs"])] if document["moved"]["legs"] else []
+    return Group(*lines, Text(), show_provenance(document["provenance"]))
+
+
+def _show_requests(document: Document) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("request", "occurred", "model", "amount"):
+        table.add_column(title, justify="right" if title == "amount" else "left")
+    for one in document["requests"]:
+        amount = screen.money(one["amount"], one["currency"])
+        table.add_row(Text(screen.escape(one["id"])), screen.instant(one["occurred_at"]), _cell(one["model"]), amount)
+    more = document["left_out"]
+    return Group(table, Text(f"and {more:,} more: tollbook report --by key,model", style="dim")) if more else table
+
+
 def _print_secret(done: Document, parameters: Document, json: bool) -> None:
+    done.pop("transfers")
     document = {**done, "provenance": provenance(parameters, rows=1)}
     if json:
         screen.print_json(document)

@@ -28,6 +28,7 @@ from tollbook.cli import (
     serve,
     simulate,
     trace,
+    transfer,
     verify,
 )
 from tollbook.cli.screen import console, escape
@@ -80,6 +81,7 @@ for name, command in (
 for kind in organisation.PARENTS:
     app.add_typer(organisation.noun(kind), name=kind)
 app.add_typer(key.app, name="key")
+app.add_typer(transfer.app, name="transfer")
 app.add_typer(prices.app, name="prices")
 app.add_typer(charging.app, name="charging")
 app.add_typer(route.app, name="route")

@@ -12,6 +12,7 @@ from tollbook.cli import screen
 from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root, read_instant, read_names
 from tollbook.cli.provenance import provenance
 from tollbook.cli.secret_screen import show_secret
+from tollbook.cli.transfer import show_legs, shown
 from tollbook.core.clock import format_instant, now
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ PARENTS: Final = {"entity": None, "unit": "entity", "tenant": "unit", "workload"
 """What each kind belongs to."""
 CHILDREN: Final = {"entity": "unit", "unit": "tenant", "tenant": "workload", "workload": None}
 _PLURAL: Final = {"entity": "entities", "unit": "units", "tenant": "tenants", "workload": "workloads"}
+WAIT_SECONDS: Final = 15.0
+"""How long a command waits for what was on record to be carried over."""
 _MEANING: Final = {
     "entity": "a legal entity",
     "unit": "a unit of an entity: a department, a division",
@@ -252,8 +255,24 @@ def show_act(document: Document) -> RenderableType:
             f"entry {entry['sequence']} of {screen.escape(entry['lane'])}, by {screen.escape(document['actor'])}", "dim"
         ),
     ]
+    if document["until"] is not None:
+        told = (
+            f"until {screen.instant(document['until'])}, when it moves again: tollbook {document['kind']} show {name}"
+        )
+        lines.append(Text(told, style="yellow"))
     if document["key"] is not None:
         lines += [Text(), show_secret(document["key"])]
+    if document["transfers"]:
+        lines += [Text(), show_legs(document["transfers"])]
+    elif document["act"] == "registry.move":
+        pending = document["transfers"] is None
+        lines.append(
+            Text(
+                "what is on record is carried over later: tollbook transfer list"
+                if pending
+                else "nothing on record had to be carried over"
+            )
+        )
     return Group(*lines)
 
 
@@ -280,9 +299,18 @@ def _wanted(
 def _act(act: str, wanted: Document, config: Any, book: Any, json: bool) -> None:
     from tollbook.assembly import service
 
-    done = service.change_registry(book_root(config, book), act, wanted)
+    directory = book_root(config, book)
+    done = service.change_registry(directory, act, wanted)
+    posted = service.transfer_of(directory, done["entry"]["digest"], WAIT_SECONDS) if done.pop("transfers") else None
     parameters = {"kind": wanted["kind"], "name": wanted["name"]}
-    document = {"act": act, **done, "key": done.get("key"), "provenance": provenance(parameters, rows=1)}
+    document = {
+        "act": act,
+        **done,
+        "key": done.get("key"),
+        "until": done.get("until"),
+        "transfers": None if posted is None else [shown(leg) for leg in posted.legs],
+        "provenance": provenance(parameters, rows=1),
+    }
     _print(document, json, show_act(document))
 
 

@@ -9,7 +9,7 @@ from tollbook.cli import screen
 from tollbook.cli.names import names_of
 from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root, read_instant
 from tollbook.cli.sheet import show_report
-from tollbook.core.clock import parse_instant
+from tollbook.core.clock import format_instant, parse_instant
 from tollbook.core.faults import BadInput
 
 Document = dict[str, Any]
@@ -26,6 +26,14 @@ def report(
     as_of: Annotated[
         str | None, typer.Option("--as-of", help="What was known at an instant, or at a position's number.")
     ] = None,
+    org: Annotated[
+        str,
+        typer.Option(
+            help="By which structure: as-was, as it was known when usage was recorded; restated, as it is known now to "
+            "have been then; as-of DATE, as it is known now for that date."
+        ),
+    ] = "as-was",
+    date: Annotated[str | None, typer.Argument(help="The day or instant of `--org as-of`.")] = None,
     config: ConfigOption = None,
     book: BookOption = None,
     json: JsonOption = False,
@@ -43,6 +51,7 @@ def report(
         zone=zone,
         on=on,
         as_of=_position(root, as_of),
+        **_organised(org, date, zone),
     )
     if json:
         screen.print_json(document)
@@ -61,6 +70,18 @@ def _with_names(root: Path, document: Document, by: list[str]) -> Document:
         for row in document["rows"]
     ]
     return {**document, "rows": rows}
+
+
+def _organised(org: str, date: str | None, zone: str) -> Document:
+    """By which structure usage belongs somewhere. Raises BadInput."""
+    from tollbook.registry.organisation import AS_OF, AS_WAS, RESTATED, Organisation, from_rows
+
+    if org not in (AS_WAS, RESTATED, AS_OF) or (date is None) is (org == AS_OF):
+        told = org if date is None else f"{org} {date}"
+        raise BadInput(f"--org: found {told!r}; allowed: {AS_WAS}, {RESTATED}, or {AS_OF} 2026-11-01")
+    at = read_instant("--org as-of", date, zone) or 0
+    shown = org if date is None else f"{org} {format_instant(at)}"
+    return {"org": shown, "organise": lambda rows: Organisation(from_rows(rows), org, at)}
 
 
 def _position(root: Path, text: str | None) -> int | None:

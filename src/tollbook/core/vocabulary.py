@@ -149,6 +149,7 @@ DIMENSIONS: Final = (
     "hour",
     "day",
     "month",
+    "cost_centre",
 )
 """What a report can be grouped by; `tag:<name>` beside them. `model` is the served one, else the one sent."""
 

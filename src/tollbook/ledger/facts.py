@@ -24,7 +24,8 @@ _MONEY: Final = ("amount_list", "amount_expected", "amount_recharge", "currency"
 def facts(where: str, *, with_route: bool) -> str:
     """The statement that gives all facts at `$position` for which the condition `where` holds.
 
-    The route of a request stands on its last attempt; `with_route` looks it up for the others.
+    The route of a request stands on its last attempt; `with_route` looks it up for the others. `known` is the position
+    at which a fact became known; of what is still open, the one that is asked for.
     """
     sources = (
         _settled(with_route),
@@ -36,7 +37,7 @@ def facts(where: str, *, with_route: bool) -> str:
 
 
 def _settled(with_route: bool) -> str:
-    columns = _quoted((*_SETTLED, "occurred", *MEASURES, *_MONEY))
+    columns = _quoted((*_SETTLED, "occurred", *MEASURES, *_MONEY)) + ", position AS known"
     if not with_route:
         return f"SELECT {columns} FROM attempts WHERE position <= $position"
     routes = "SELECT request_id AS ended, max(route) AS whole FROM requests WHERE position <= $position GROUP BY 1"
@@ -50,14 +51,15 @@ def _open(table: str, where: str) -> str:
     """Attempts that were open: they count, as unsettled, and nothing is known of how they ended."""
     return (
         f"SELECT {_quoted((*_OPENED, 'occurred'))}, occurred AS recorded, model_sent AS model, 'open' AS outcome, "
-        "'unreported' AS basis, 'gateway' AS source, 1 AS requests, 1 AS attempts, 1 AS unsettled_attempts "
+        "'unreported' AS basis, 'gateway' AS source, $position AS known, 1 AS requests, 1 AS attempts, "
+        "1 AS unsettled_attempts "
         f"FROM {table} WHERE {where}"
     )
 
 
 def _bare_requests() -> str:
     columns = _quoted((*_ASKED, "occurred", "recorded", "route", "outcome", "basis", "source", "requests"))
-    return f"SELECT {columns} FROM requests WHERE position <= $position AND requests = 1"
+    return f"SELECT {columns}, position AS known FROM requests WHERE position <= $position AND requests = 1"
 
 
 def _quoted(names: tuple[str, ...]) -> str:

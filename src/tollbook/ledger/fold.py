@@ -38,6 +38,7 @@ from tollbook.ledger.rows import (
     taken_back,
 )
 from tollbook.ledger.schema import ATTEMPTS
+from tollbook.ledger.structure_rows import registry_rows, transfer_rows
 from tollbook.ledger.totals import Totals
 
 Rows: TypeAlias = defaultdict[str, list[Row]]
@@ -290,6 +291,14 @@ def _gap_recorded(state: State, position: int, line: Line, rows: Rows, totals: T
     rows["gaps"] += gap_rows(line, position)
 
 
+def _registry_changed(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    rows["registry"] += registry_rows(line, position)
+
+
+def _transfer_posted(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    rows["transfers"] += transfer_rows(line, position)
+
+
 _STEPS: Final[dict[str, Callable[[State, int, Line, Rows, Totals], None]]] = {
     "request.opened": _open,
     "attempt.opened": _open,
@@ -306,5 +315,7 @@ _STEPS: Final[dict[str, Callable[[State, int, Line, Rows, Totals], None]]] = {
     "configuration.loaded": _configuration_loaded,
     "personal.erased": _personal_erased,
     "gap.recorded": _gap_recorded,
+    "registry.changed": _registry_changed,
+    "transfer.posted": _transfer_posted,
 }
 """What each kind of entry does. The kinds that are not here say nothing that a table holds."""

@@ -20,6 +20,7 @@ from tollbook.ledger.facts import MEASURES, facts
 from tollbook.ledger.lake import Lake
 from tollbook.ledger.reader import Document, Position, Reader, position_of, provenance, read
 from tollbook.ledger.schema import literal, quote
+from tollbook.ledger.structure import Structure, registry_of, steps_sql
 from tollbook.ledger.zone import TZDATA, Offsets, load_zone, offset_sql, offset_text, offsets, timestamp_sql
 
 AXES: Final = ("occurred", "recorded")
@@ -34,8 +35,13 @@ COUNTS: Final = {
 """Counts of a report and the columns they sum."""
 
 _CALENDAR: Final = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
-_ABSENT: Final = frozenset({"unit", "entity", "dialect"})
-"""Dimensions of the word list that no entry of this format carries."""
+_ABSENT: Final = frozenset({"unit", "entity", "cost_centre", "dialect"})
+"""Dimensions of the word list that no entry of traffic carries; most of these the registry tells."""
+_PLACED: Final = frozenset({"tenant", "unit", "entity", "cost_centre"})
+"""Dimensions that the registry tells."""
+
+Organise = Callable[[list[Document]], Structure]
+"""Makes of the registry's rows what says where usage belongs."""
 
 
 class Query(NamedTuple):
@@ -49,6 +55,7 @@ class Query(NamedTuple):
     amount: str
     tenant: str | None
     workloads: tuple[str, ...] | None
+    org: str
 
 
 class _Figures:
@@ -93,12 +100,16 @@ def report(
     amount: str = "expected",
     tenant: str | None = None,
     workloads: Sequence[str] | None = None,
+    org: str = "as-captured",
+    organise: Organise | None = None,
 ) -> Document:
     """Rows by the dimensions `by`, and their total, over `since <= instant < until` (microseconds).
 
     `on` is the time axis, `as_of` the number of a position (`position_at` finds it for an instant), `amount` whose
-    amount is summed; `tenant` and `workloads` bound what is seen. A request counts where its last attempt does; at a
-    position, what was open then counts as unsettled with outcome `open`.
+    amount is summed; `tenant` and `workloads` bound what is seen, as it was captured. `organise` says to which tenant,
+    unit, entity and cost centre usage belongs, in the way that `org` names; without it, to the tenant of its key. A
+    request counts where its last attempt does; at a position, what was open then counts as unsettled with outcome
+    `open`.
 
     Raises BadInput for an unknown word, NotFound when there is no ledger.
     """
@@ -111,10 +122,11 @@ def report(
         amount=amount,
         tenant=tenant,
         workloads=None if workloads is None else tuple(sorted(workloads)),
+        org=org,
     )
     _check(query)
     load_zone(zone)
-    return read(source, lambda lake: _report(lake, query, position_of(lake, as_of)))
+    return read(source, lambda lake: _report(lake, query, position_of(lake, as_of), organise))
 
 
 def _check(query: Query) -> None:
@@ -131,8 +143,11 @@ def _check(query: Query) -> None:
         raise BadInput("the period is empty: it begins at or after its end, which is not part of it")
 
 
-def _report(lake: Lake, query: Query, position: Position) -> Document:
-    statements = _Statements(lake, query, position.number)
+def _report(lake: Lake, query: Query, position: Position, organise: Organise | None) -> Document:
+    structure = None
+    if organise is not None and _PLACED & set(query.by):
+        structure = organise(registry_of(lake, position.number))
+    statements = _Statements(lake, query, position.number, structure)
     rows: dict[tuple[Any, ...], _Figures] = {}
     for values in lake.rows(statements.sums(), statements.parameters):
         figures = rows.setdefault(statements.label(values), _Figures())
@@ -209,14 +224,16 @@ def _parameters(query: Query, position: int) -> Document:
         "amount": query.amount,
         "tenant": query.tenant,
         "workloads": None if query.workloads is None else list(query.workloads),
+        "org": query.org,
     }
 
 
 class _Statements:
     """The SQL of one report. `width` is the number of result columns that its dimensions take."""
 
-    def __init__(self, lake: Lake, query: Query, position: int) -> None:
+    def __init__(self, lake: Lake, query: Query, position: int, structure: Structure | None) -> None:
         self._query = query
+        self._structure = structure
         self.parameters: dict[str, Any] = {"position": position}
         self._decoders: list[tuple[int, Callable[..., Any]]] = []
         self._source = facts(self._conditions(), with_route="route" in query.by)
@@ -262,6 +279,11 @@ class _Statements:
 
     def _dimension(self, name: str) -> tuple[list[str], Callable[..., Any]]:
         """The expressions a dimension is grouped by, and what makes its label of their values."""
+        structure = self._structure
+        if structure is not None and name in _PLACED and (name != "tenant" or structure.moves_tenants):
+            cut = steps_sql("occurred", [timestamp_sql(instant) for instant in structure.cuts])
+            epoch = steps_sql("known", [str(number) for number in structure.epochs])
+            return ["tenant", "workload", cut, epoch], lambda *usage: getattr(structure.place(*usage), name)
         if name in _ABSENT:
             return ["NULL"], _as_is
         if name.startswith("tag:"):

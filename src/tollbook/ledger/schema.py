@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from tollbook.core.usage import TOKEN_CLASSES
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Raised when a table changes; a ledger of another version is never opened, it is rebuilt beside."""
 
 
@@ -345,6 +345,64 @@ GAPS: Final = Table(
     ),
 )
 
+REGISTRY: Final = Table(
+    "registry",
+    "changes of the registry, one row per change of an entry",
+    ("lane", "sequence", "number"),
+    "recorded",
+    (
+        *_columns(
+            ("number", COUNT, "place of the change in its entry, from 1"),
+            ("act", TEXT, "added, moved, ended, key_added, key_rotated, key_revoked"),
+            ("subject", TEXT, "entity, unit, tenant, workload or key"),
+            ("name", TEXT, "its name; a workload's is TENANT/NAME"),
+            ("parent", TEXT, "what it belongs to; a key's tenant; null: not said"),
+            ("owner", TEXT, "who answers for it; null: not said"),
+            ("cost_centre", TEXT, "where its cost goes; null: not said"),
+            ("mode", TEXT, "showback or chargeback; null: not said"),
+            ("workloads", TEXTS, "the workloads a key may act for; null: all"),
+            ("models", TEXTS, "the models a key may ask for; null: all"),
+            ("expires", INSTANT, "when a key expires"),
+            ("until", INSTANT, "until when a key's former secrets work"),
+            ("effective", INSTANT, "from when it holds"),
+            ("actor", TEXT, "who changed it"),
+            ("reason", TEXT, "why"),
+            ("configuration", TEXT, "digest of the configuration it was taken from"),
+        ),
+        *ORIGIN_COLUMNS,
+    ),
+)
+
+TRANSFERS: Final = Table(
+    "transfers",
+    "usage carried from one place to another, two rows per leg that add up to nothing",
+    ("lane", "sequence", "leg", "side"),
+    "recorded",
+    (
+        *_columns(
+            ("leg", COUNT, "place of the leg in its entry, from 1"),
+            ("side", TEXT, "from: what leaves; to: what comes"),
+            ("tenant", TEXT, "the tenant of that side"),
+            ("unit", TEXT, "the unit of that side"),
+            ("entity", TEXT, "the legal entity of that side"),
+            ("cost_centre", TEXT, "the cost centre of that side"),
+            ("currency", TEXT, "currency of the amounts; null: what has no price"),
+            ("amount_expected", TOTAL, "what the vendor should charge; below zero where it leaves"),
+            ("amount_recharge", TOTAL, "what the tenant is charged; below zero where it leaves"),
+            ("requests", COUNT, "requests; below zero where they leave"),
+            ("attempts", COUNT, "attempts; below zero where they leave"),
+            ("since", INSTANT, "what occurred from this instant on"),
+            ("before", COUNT, "and was folded before this position"),
+            ("change", TEXT, "digest of the registry's entry that made it belong elsewhere"),
+            ("of_tenant", TEXT, "tenant of the key under suspicion"),
+            ("of_key", TEXT, "the key under suspicion"),
+            ("actor", TEXT, "who caused it"),
+            ("reason", TEXT, "why"),
+        ),
+        *ORIGIN_COLUMNS,
+    ),
+)
+
 TABLES: Final = (
     REQUESTS,
     ATTEMPTS,
@@ -356,6 +414,8 @@ TABLES: Final = (
     CONFIGURATIONS,
     ERASURES,
     GAPS,
+    REGISTRY,
+    TRANSFERS,
 )
 
 

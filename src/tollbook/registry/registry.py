@@ -1,8 +1,9 @@
 """The registry as folded from its entries: who there was at an instant, as it was known at another. Pure.
 
 Every change holds from an effective instant on and is known from its place in the journal on. A look-up names both: of
-what was known by then, the change that took effect last decides; of two of one instant, the one recorded later. So a
-move that is backdated before another holds until that other one.
+what was known by then, the move that took effect last decides; of two of one instant, the one recorded later. So a
+move that is backdated before another holds until that other one. What something was added with is where it starts
+from, for every instant before its moves.
 """
 
 from collections.abc import Iterable, Iterator
@@ -102,8 +103,10 @@ class Registry:
 
     def __init__(self) -> None:
         self.entries: Final[list[Recorded]] = []
-        self.transferred: Final[set[str]] = set()
-        """Digests of the changes whose transfers are posted."""
+        self.transferred: Final[dict[str, TransferPosted]] = {}
+        """What was carried over, by the digest of the change that made it so."""
+        self.suspicions: Final[list[TransferPosted]] = []
+        """What was carried over because its key was under suspicion."""
         self.keys: Final[dict[tuple[str, str], Key]] = {}
         self._history: Final[dict[tuple[str, str], list[tuple[Recorded, Added | Moved | Ended]]]] = {}
 
@@ -140,7 +143,9 @@ class Registry:
     def transfer(self, posted: TransferPosted) -> None:
         """Take note of a transfer."""
         if posted.change is not None:
-            self.transferred.add(posted.change)
+            self.transferred[posted.change] = posted
+        else:
+            self.suspicions.append(posted)
 
     def names(self, kind: str) -> list[str]:
         """All names of a kind that were ever known."""
@@ -152,17 +157,22 @@ class Registry:
         told = [(entry.effective, entry.number, change) for entry, change in history if _is_known(entry, known)]
         if not told:
             return None
-        told.sort(key=lambda one: one[:2])
+        told.sort(key=lambda one: (not isinstance(one[2], Added), one[:2]))
         facts: dict[str, str | None] = {}
         until: int | None = None
         for effective, _, change in told:
             if isinstance(change, Ended):
                 until = effective
-            elif effective <= at:
+            elif effective <= at or isinstance(change, Added):
                 found = {field: getattr(change, field) for field in ("parent", "owner", "cost_centre", "mode")}
                 facts |= {field: value for field, value in found.items() if value is not None}
         since = min(effective for effective, _, _ in told)
         return Subject(kind=kind, name=name, since=since, until=until, **facts)
+
+    def next_move(self, kind: str, name: str, at: int) -> int | None:
+        """When one moves next after an instant, as far as it is known."""
+        moves = [known.effective for known, change in self._history.get((kind, name), ()) if isinstance(change, Moved)]
+        return min((effective for effective in moves if effective > at), default=None)
 
     def all(self, kind: str, at: int, known: int | None = None) -> Iterator[Subject]:
         """Everyone of a kind that was ever known, as it is at an instant."""
