@@ -14,9 +14,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from tollbook.core.faults import BadInput
 from tollbook.journal.files import sync_directory, write_whole
 from tollbook.journal.registration import KeySecret
@@ -26,8 +23,6 @@ _LETTERS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercas
 _RANDOM: Final = 40
 _CHECKSUM: Final = 6
 _KEY_BYTES: Final = 32
-_NONCE_BYTES: Final = 12
-_SEALING: Final = b"tollbook seal"  # at most 16 bytes (BLAKE2b's person)
 
 
 def new_secret() -> str:
@@ -65,20 +60,17 @@ def kept_form(key: bytes, secret: str, access_key_id: str | None = None) -> KeyS
     """What is kept of a secret; sealed besides when requests are signed with it."""
     if access_key_id is None:
         return KeySecret(hash=hash_of(key, secret))
-    nonce = os.urandom(_NONCE_BYTES)
-    sealed = nonce + _cipher(key).encrypt(nonce, secret.encode(), access_key_id.encode())
-    return KeySecret(hash=hash_of(key, secret), access_key_id=access_key_id, sealed=base64.b64encode(sealed).decode())
+    from tollbook.registry import sealing
+
+    sealed = sealing.seal(key, access_key_id, secret)
+    return KeySecret(hash=hash_of(key, secret), access_key_id=access_key_id, sealed=sealed)
 
 
 def unseal(key: bytes, access_key_id: str, sealed: str) -> str:
     """The secret behind its sealed form. Raises BadInput when it was sealed under another key, or changed."""
-    data = base64.b64decode(sealed)
-    try:
-        return _cipher(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], access_key_id.encode()).decode()
-    except InvalidTag:
-        raise BadInput(
-            f"the secret of access key {access_key_id} does not open with keys/registry.key; restore that file"
-        ) from None
+    from tollbook.registry import sealing
+
+    return sealing.unseal(key, access_key_id, sealed)
 
 
 def read_key(book_root: Path) -> bytes:
@@ -115,7 +107,3 @@ def _make(path: Path) -> None:
     finally:
         draft.unlink()
     sync_directory(path.parent)
-
-
-def _cipher(key: bytes) -> AESGCM:
-    return AESGCM(blake2b(key=key, digest_size=32, person=_SEALING).digest())
