@@ -34,6 +34,7 @@ PATIENCE = 20.0
 CONFIG = """
 book: ./book
 gateway: {listen: "{gateway}", body_limit: 1MiB, timeouts: {connect: 2s, first_byte: 5s, idle: 5s}, shutdown_grace: 5s}
+following: {longest_pause: 1s}
 vendors:
   openai: {format: openai, base_url: "{openai}", keys: [{name: main, secret: "env:ROAD_OPENAI", id: key_1}]}
   claude: {format: anthropic, base_url: "{anthropic}", keys: [{name: main, secret: "env:ROAD_CLAUDE"}]}

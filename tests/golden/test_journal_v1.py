@@ -91,7 +91,7 @@ def test_it_holds_every_kind_of_ending(book: Path) -> None:
     assert {row["dimensions"]["basis"] for row in rows} == set(BASES) - {"invoiced"}
     assert {row["dimensions"]["reason"] for row in rows} == {"first", "retry", "fallback", None}
     frozen = json.loads(FROZEN.read_text())
-    assert {name for name, table in frozen.items() if not table["rows"]} == {"registry", "transfers"}
+    assert {name for name, table in frozen.items() if not table["rows"]} == {"registry", "transfers", "batches"}
 
 
 def test_its_retried_request_can_be_told(book: Path) -> None:

@@ -160,8 +160,8 @@ def test_open_items_are_listed_with_their_age_and_summed(tmp_path: Path) -> None
     assert [item["unpriced"] for item in document["unpriced"]] == ["model_unknown"]
     assert [item["response_id"] for item in document["background"]] == ["r1"]
     assert [(one["tenant"], *one["counts"].values(), one["amounts"]) for one in document["tenants"]] == [
-        ("acme", 1, 0, 1, 1, {}),
-        ("globex", 0, 1, 0, 0, {"USD": "0.5"}),
+        ("acme", 1, 0, 1, 1, 0, 0, {}),
+        ("globex", 0, 1, 0, 0, 0, 0, {"USD": "0.5"}),
     ]
     short = open_items(root, clock=lambda: lost.recorded, limit=1)
     assert (len(short["unsettled"]), short["tenants"][0]["counts"]) == (1, document["tenants"][0]["counts"])

@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tollbook.assembly.prices import active_prices
+from tollbook.assembly.prices import Raters
 from tollbook.core.charging import UNSETTLED
 from tollbook.core.clock import SECOND, Clock, now
 from tollbook.core.settings import Settings
@@ -17,13 +17,10 @@ from tollbook.core.usage import Usage
 from tollbook.gateway.rating import Conditions, rated
 from tollbook.journal.book import Book
 from tollbook.journal.entry import Attempt, Rating, RequestEntry, Settlement, decode_request
-from tollbook.journal.objects import ObjectStore
 from tollbook.journal.recording import BookLane
 from tollbook.journal.tail import read_lane
 from tollbook.ledger.items import due
 from tollbook.ledger.lake import Lake
-from tollbook.pricing.book import PriceBook
-from tollbook.pricing.rate import Rater
 
 ADAPTER: Final = "tollbook.ageing/1"
 METHOD: Final = "aged v1"
@@ -96,7 +93,7 @@ class Ageing:
         self._settings: Final = settings
         self._clock: Final = clock
         self._aged: Final[set[tuple[str, int]]] = set()
-        self._raters: Final[dict[str, Rater]] = {}
+        self._raters: Final = Raters(book)
 
     def age(self, lake: Lake) -> int:
         """Write `attempt.aged` for every attempt whose time has come; how many were written.
@@ -145,7 +142,7 @@ class Ageing:
 
     def _rating(self, attempt: Attempt, tenant: str, settlement: Settlement) -> Rating:
         vendor = self._settings.vendors.get(attempt.vendor)
-        rater = self._rater(settlement.opened)
+        rater = self._raters.at(settlement.opened)
         assert settlement.usage is not None
         conditions = Conditions(
             party=attempt.vendor if vendor is None else vendor.billing,
@@ -154,13 +151,6 @@ class Ageing:
             tenant_bears=settlement.borne_by == "tenant",
         )
         return rated(rater, ADAPTER, attempt.model_sent, settlement.usage, conditions).rating
-
-    def _rater(self, at: int) -> Rater:
-        """By the price book in force then."""
-        digest = active_prices(self._book, at)
-        if digest not in self._raters:
-            self._raters[digest] = Rater(PriceBook.load(ObjectStore(self._book.root).path(digest).read_bytes()))
-        return self._raters[digest]
 
 
 def _entries(directory: Path, numbers: set[int]) -> list[RequestEntry]:

@@ -57,11 +57,29 @@ class WorkerBoot(Struct, frozen=True, kw_only=True):
 
 
 class BookBoot(Struct, frozen=True, kw_only=True):
-    """What scribe and desk need: no secret among it."""
+    """What scribe and shipper need: no secret among it."""
 
     settings: Settings
     root: str
     release: str
+
+
+class Vault(Struct, frozen=True, kw_only=True):
+    """What the desk asks vendors by: `secrets` are [vendor, key name, secret]."""
+
+    settings: Settings
+    secrets: list[tuple[str, str, str]]
+
+    def by_key(self) -> dict[tuple[str, str], str]:
+        """The secrets by vendor and name of the key."""
+        return {(vendor, key): secret for vendor, key, secret in self.secrets}
+
+
+class DeskBoot(Struct, frozen=True, kw_only=True):
+    """What the desk needs."""
+
+    vault: Vault
+    root: str
 
 
 class FromWorker(Struct, frozen=True, omit_defaults=True):
@@ -89,9 +107,10 @@ class FromDesk(Struct, frozen=True, omit_defaults=True):
 
 
 class ToDesk(Struct, frozen=True, omit_defaults=True):
-    """What came of it."""
+    """What came of it; or another configuration to go by."""
 
-    reloaded: Reloaded
+    reloaded: Reloaded | None = None
+    vault: Vault | None = None
 
 
 def encode(message: Struct) -> bytes:

@@ -1,4 +1,5 @@
-"""The desk process: answers `/tollbook/v1/*` from the ledger, read-only, for the tenant that a worker vouches for."""
+"""The desk process: answers `/tollbook/v1/*` from the ledger, read-only, for the tenant that a worker vouches for; and
+follows the work that goes on at vendors."""
 
 import asyncio
 import contextlib
@@ -7,7 +8,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 import uvicorn
@@ -16,13 +17,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tollbook.assembly.boot import BookBoot, Channel, receive
+from tollbook.assembly.boot import Channel, DeskBoot, Vault, receive
+from tollbook.assembly.child import say
 from tollbook.assembly.operator import RELOAD, Operator
 from tollbook.core.clock import SECOND, now
 from tollbook.core.faults import Fault, NotFound
 from tollbook.core.identity import instant_of, is_request_id
 from tollbook.ledger.reader import Reader
 from tollbook.ledger.trace import TENANT, trace
+
+if TYPE_CHECKING:
+    from tollbook.assembly.following import Follower
 
 PENDING_SECONDS: Final = 1.0
 """How long a request of one's own that the book has not reached yet is waited for."""
@@ -58,6 +63,37 @@ class Desk:
                 return JSONResponse(found)
 
 
+class Following:
+    """The follower of work at vendors, begun once questions are answered: what it needs takes a second to load."""
+
+    def __init__(self, root: Path, vault: Vault) -> None:
+        self._root: Final = root
+        self._vault = vault
+        self._follower: Follower | None = None
+
+    def use(self, vault: Vault) -> None:
+        """Go by another configuration."""
+        self._vault = vault
+        if self._follower is not None:
+            self._follower.use(vault.settings, vault.by_key())
+
+    async def run(self, server: uvicorn.Server) -> None:
+        """Follow until cancelled."""
+        while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+            await asyncio.sleep(POLL_SECONDS)
+        self._follower = await asyncio.to_thread(self._make)
+        self.use(self._vault)
+        try:
+            await self._follower.run()
+        except Fault as fault:
+            say(f"work at vendors is not followed: {fault}")
+
+    def _make(self) -> "Follower":
+        from tollbook.assembly.following import Follower
+
+        return Follower(self._root)
+
+
 def application(root: Path, operator: Operator) -> Starlette:
     """The desk as an ASGI application."""
     desk = Desk(root)
@@ -89,7 +125,7 @@ def _behind(request: Request, fault: Exception) -> Response:
     return _fault(503, "book_behind", "the book cannot be read at the moment")
 
 
-async def _serve(boot: BookBoot, control: socket.socket) -> None:
+async def _serve(boot: DeskBoot, control: socket.socket) -> None:
     path = Path(boot.root) / "run" / "desk.sock"
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
@@ -99,7 +135,8 @@ async def _serve(boot: BookBoot, control: socket.socket) -> None:
     finally:
         os.umask(umask)
     ours = path.stat().st_ino
-    operator = Operator()
+    following = Following(Path(boot.root), boot.vault)
+    operator = Operator(following.use)
     config = uvicorn.Config(
         application(Path(boot.root), operator), log_level="warning", access_log=False, lifespan="off"
     )
@@ -111,18 +148,29 @@ async def _serve(boot: BookBoot, control: socket.socket) -> None:
         server.should_exit = True
 
     watching = asyncio.create_task(leave_with_supervisor())
+    follow = asyncio.create_task(following.run(server))
+
+    def leave_with_follower(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            server.should_exit = True  # a desk that follows nothing is started again
+
+    follow.add_done_callback(leave_with_follower)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
     await server.serve(sockets=[listener])
     watching.cancel()
+    follow.cancel()
+    (fault,) = await asyncio.gather(follow, return_exceptions=True)
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_ino == ours:  # else another desk has put its own there by now
             path.unlink()
+    if isinstance(fault, Exception):
+        raise fault
 
 
 def main() -> None:
     """Entry point of `python -m tollbook.assembly.desk CONTROL` (a file descriptor)."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    asyncio.run(_serve(receive(control, BookBoot), control))
+    asyncio.run(_serve(receive(control, DeskBoot), control))
 
 
 if __name__ == "__main__":

@@ -4,31 +4,38 @@ Workers pass `/tollbook/v1/*` and nothing else, with the tenant they proved: wha
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import to_builtins
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tollbook.assembly.boot import Channel, FromDesk, ToDesk
+from tollbook.assembly.boot import Channel, FromDesk, ToDesk, Vault
+from tollbook.assembly.reloading import Reloaded
 
 RELOAD: Final = "/tollbook/operator/v1/reload"
 ANSWER_SECONDS: Final = 30.0
 
 
 class Operator:
-    """The desk's side of the channel to the supervisor. One question at a time."""
+    """The desk's side of the channel to the supervisor. One question at a time; `use` is given another configuration
+    when there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, use: Callable[[Vault], None]) -> None:
+        self._use: Final = use
         self._channel: Channel | None = None
         self._turn: Final = asyncio.Lock()
-        self._answers: Final[asyncio.Queue[ToDesk]] = asyncio.Queue()
+        self._answers: Final[asyncio.Queue[Reloaded]] = asyncio.Queue()
 
     async def listen(self, channel: Channel) -> None:
         """Take the supervisor's answers until it is gone."""
         self._channel = channel
         while (answer := await channel.receive(ToDesk)) is not None:
-            self._answers.put_nowait(answer)
+            if answer.vault is not None:
+                self._use(answer.vault)
+            if answer.reloaded is not None:
+                self._answers.put_nowait(answer.reloaded)
 
     async def reload(self, request: Request) -> Response:
         """`POST`: read the configuration anew; 200 with what is in force, 422 with why nothing was changed."""
@@ -39,10 +46,9 @@ class Operator:
                 self._answers.get_nowait()  # the answer to one who did not wait for it
             self._channel.send(FromDesk(reload=True))
             try:
-                answer = await asyncio.wait_for(self._answers.get(), ANSWER_SECONDS)
+                done = await asyncio.wait_for(self._answers.get(), ANSWER_SECONDS)
             except TimeoutError:
                 return _fault(503, "no_answer", "the supervisor has not answered; look at its log")
-        done = answer.reloaded
         if done.fault is not None:
             return _fault(422, done.fault, done.message or "")
         shown = {name: value for name, value in to_builtins(done).items() if name not in ("fault", "message")}

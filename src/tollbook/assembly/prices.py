@@ -14,6 +14,8 @@ from tollbook.journal.heads import book_lines
 from tollbook.journal.line import Line
 from tollbook.journal.objects import ObjectStore
 from tollbook.journal.recording import BookLane
+from tollbook.pricing.book import PriceBook
+from tollbook.pricing.rate import Rater
 
 FILE: Final = "prices.json"
 
@@ -43,6 +45,21 @@ def recover_prices(book: Book) -> None:
 
 def _activated(book: Book) -> Iterator[Line]:
     return (line for line in book_lines(book.root) if line.kind == "prices.activated")
+
+
+class Raters:
+    """Raters by the price books in force, each made when it is first needed."""
+
+    def __init__(self, book: Book) -> None:
+        self._book: Final = book
+        self._raters: Final[dict[str, Rater]] = {}
+
+    def at(self, instant: int) -> Rater:
+        """By the price book in force at an instant. Raises BadInput when there is none."""
+        digest = active_prices(self._book, instant)
+        if digest not in self._raters:
+            self._raters[digest] = Rater(PriceBook.load(ObjectStore(self._book.root).path(digest).read_bytes()))
+        return self._raters[digest]
 
 
 def active_prices(book: Book, at: int) -> str:

@@ -13,6 +13,7 @@ import duckdb
 
 from tollbook.assembly.acts import Acts
 from tollbook.assembly.ageing import Ageing
+from tollbook.assembly.batches import TakingBatches
 from tollbook.assembly.boot import BookBoot, receive, supervisor_gone
 from tollbook.assembly.child import TRY_LATER, say
 from tollbook.assembly.deeds import deeds
@@ -21,9 +22,10 @@ from tollbook.assembly.registering import RegistryKeeper, Vouching
 from tollbook.assembly.transferring import Transferring
 from tollbook.core.faults import BookLocked, Fault, JournalUnavailable
 from tollbook.gateway.awaited import AwaitedTable
+from tollbook.gateway.batches import BatchTable
 from tollbook.journal.book import Book
 from tollbook.journal.files import write_whole
-from tollbook.journal.personal import PersonalDirectory
+from tollbook.journal.personal import PersonalDirectory, PersonalKeys
 from tollbook.journal.recording import BookLane
 from tollbook.journal.replay import Batch, replay
 from tollbook.journal.sealing import Sealer
@@ -39,11 +41,14 @@ ABSORB_SECONDS: Final = 1.0
 AGE_SECONDS: Final = 600.0
 MATCH_SECONDS: Final = 1.0
 TRANSFER_SECONDS: Final = 0.5
+BATCHES_SECONDS: Final = 0.5
 IDLE_LOAD_SECONDS: Final = 5.0
 """Heads that cover nothing but heartbeats are loaded together, at most this late."""
 LAST_SECONDS: Final = 20.0
 """How long lanes are read on, at most, after an orderly stop."""
 LOADER_RETRY_SECONDS: Final = 5.0
+TIMES: Final = ("heads", "beat", "seal", "absorb", "age", "match", "transfer", "batches")
+"""What is done now and then."""
 _QUIET: Final = frozenset(("lane.heartbeat", "heads", "segment.sealed"))
 
 
@@ -141,12 +146,14 @@ class Scribe:
         self._ageing: Final = Ageing(self._book, self._lane, boot.settings)
         self._awaited: Final = AwaitedTable(root / "state.sqlite")
         self._matching: Final = Matching(self._lane, self._awaited)
+        self._batch_table: Final = BatchTable(root / "state.sqlite")
+        self._batches: Final = TakingBatches(self._lane, self._batch_table, PersonalKeys(root))
         self._registry: Final = RegistryKeeper(self._book, self._lane)
         self._vouching: Final = Vouching(self._book)
         self._transferring: Final = Transferring(self._registry, lambda: self._loading.reached)
         self._acts: Final = Acts(root, deeds(self._lane, self._personal, self._registry, self._transferring))
         self._stop: Final = stop
-        self._due: Final = dict.fromkeys(("heads", "beat", "seal", "absorb", "age", "match", "transfer"), 0.0)
+        self._due: Final = dict.fromkeys(TIMES, 0.0)
 
     def run(self, control: socket.socket) -> None:
         """Work until told to stop, or until the supervisor is gone: then another scribe may wait for our place."""
@@ -160,6 +167,7 @@ class Scribe:
             self._acts.close()
             self._loading.close()
             self._awaited.close()
+            self._batch_table.close()
             self._lane.close("stopped")
 
     def _turn(self) -> None:
@@ -173,6 +181,7 @@ class Scribe:
         self._registry.refresh()
         self._transfer()
         self._match()
+        self._take_batches()
         self._age()
 
     def _transfer(self) -> None:
@@ -183,6 +192,17 @@ class Scribe:
             self._transferring.post()
         except duckdb.Error as fault:
             say(f"transfers wait: {fault}")
+
+    def _take_batches(self) -> None:
+        """Take over batches and the lines of their output: some in each turn while there are any."""
+        lake = self._loading.lake
+        if lake is None or not self._is_due("batches", BATCHES_SECONDS):
+            return
+        try:
+            if self._batches.take(lake):
+                self._due["batches"] = 0.0
+        except (duckdb.Error, sqlite3.Error) as fault:
+            say(f"batches wait to be taken over: {fault}")
 
     def _match(self) -> None:
         """Take over what vendors told later, as far as the ledger knows the attempts."""

@@ -19,12 +19,14 @@ from tollbook.assembly.acts import NoAnswer, NotServed
 from tollbook.assembly.boot import (
     BookBoot,
     CounterPlace,
+    DeskBoot,
     FromDesk,
     FromWorker,
     LaneNames,
     Policy,
     ToDesk,
     ToWorker,
+    Vault,
     WorkerBoot,
 )
 from tollbook.assembly.child import TRY_LATER_SECONDS, Backoff, Running, say, start, terminate
@@ -110,10 +112,10 @@ class Supervisor:
         ]
         book = [
             self._keep("scribe", self._scribe),
-            self._keep("desk", self._plain("tollbook.assembly.desk")),
+            self._keep("desk", self._plain("tollbook.assembly.desk", self._desk_boot)),
         ]
         if settings.journal.ship is not None:
-            book.append(self._keep("shipper", self._plain("tollbook.assembly.shipper")))
+            book.append(self._keep("shipper", self._plain("tollbook.assembly.shipper", self._book_boot)))
         beating = asyncio.create_task(self._beat(registrar))
         reaping = asyncio.create_task(self._reap(registrar))
         keeping = [asyncio.create_task(one) for one in (*book, *workers)]
@@ -169,7 +171,7 @@ class Supervisor:
         """A scribe is told at each start which tenants and keys the configuration names."""
         seeding = asyncio.create_task(self._seed(self._settings))
         try:
-            return await self._plain("tollbook.assembly.scribe")(name)
+            return await self._plain("tollbook.assembly.scribe", self._book_boot)(name)
         finally:
             seeding.cancel()
 
@@ -189,10 +191,18 @@ class Supervisor:
                 say(f"the configuration says otherwise than the registry, which holds ({done} times): tollbook doctor")
             return
 
-    def _plain(self, module: str) -> Callable[[str], Awaitable[Running | None]]:
+    def _book_boot(self) -> Struct:
+        return BookBoot(settings=self._settings, root=str(self._book.root), release=self._release)
+
+    def _desk_boot(self) -> Struct:
+        return DeskBoot(vault=self._vault(), root=str(self._book.root))
+
+    def _vault(self) -> Vault:
+        return Vault(settings=self._settings, secrets=self._vendor_secrets())
+
+    def _plain(self, module: str, told: Callable[[], Struct]) -> Callable[[str], Awaitable[Running | None]]:
         async def once(name: str) -> Running:
-            told = BookBoot(settings=self._settings, root=str(self._book.root), release=self._release)
-            running = await self._start(name, module, told)
+            running = await self._start(name, module, told())
             hear = asyncio.create_task(self._hear_desk(running))
             hear.add_done_callback(self._done)
             await running.process.wait()
@@ -242,7 +252,7 @@ class Supervisor:
         """Do what the operator asks through the desk; the scribe says nothing."""
         while (word := await running.channel.receive(FromDesk)) is not None:
             if word.reload:
-                running.channel.send(ToDesk(await self.reload()))
+                running.channel.send(ToDesk(reloaded=await self.reload()))
 
     async def _hear(self, name: str, running: Running, registrar: Registrar, names: list[str]) -> None:
         """Answer a worker that needs new lanes."""
@@ -277,9 +287,11 @@ class Supervisor:
         )
 
     def _policy(self) -> Policy:
+        return Policy(number=self._number, settings=self._settings, secrets=self._vendor_secrets())
+
+    def _vendor_secrets(self) -> list[tuple[str, str, str]]:
         vault = self._secrets.vendors
-        secrets = [(vendor, key, secret) for vendor, keys in vault.items() for key, secret in keys.items()]
-        return Policy(number=self._number, settings=self._settings, secrets=secrets)
+        return [(vendor, key, secret) for vendor, keys in vault.items() for key, secret in keys.items()]
 
     def _record_configuration(self, settings: Settings) -> None:
         named = ObjectStore(self._book.root).put(canonical_json(recorded_form(settings)))
@@ -325,6 +337,8 @@ class Supervisor:
                 self._children[name].channel.send(ToWorker(policy=self._policy()))
         if (settings.charging_rules, settings.vendors) != (former.charging_rules, former.vendors):
             terminate(self._children["scribe"])  # it ages attempts by both, and is started again with the new ones
+        if "desk" in self._children:
+            self._children["desk"].channel.send(ToDesk(vault=self._vault()))
         waiting = await self._in_force()
         return Reloaded(digest=settings.digest, changed=True, workers=len(self._using), waiting=waiting)
 

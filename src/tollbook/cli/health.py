@@ -69,6 +69,7 @@ CHECKS: Final = {
     "ledger": "the ledger can be read",
     "lag": "the ledger is not behind the journal",
     "housekeeping": "snapshots and files of the ledger are few enough to stay fast",
+    "batches": "what vendors tell of batches is the sum of their lines",
     "totals": "the ledger's totals are those of its rows",
 }
 """Everything that is looked at, and what is hoped for."""

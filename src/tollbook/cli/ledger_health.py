@@ -27,6 +27,17 @@ def check_ledger(root: Path) -> tuple[list[Check], int | None]:
         return [there, *_checks(root, reader, position.number)], position.recorded
 
 
+def _check_batches(reader: "Reader") -> Check:
+    from tollbook.ledger.items import open_items
+
+    found = open_items(reader, limit=1_000)["batches"]
+    wrong = [batch["request_id"] for batch in found if batch["state"] == "batch_differs"]
+    if wrong:
+        told = f"{len(wrong):,} do not tie out, made by requests {', '.join(wrong[:SHOWN])}"
+        return Check("batches", "warning", told, "look at `tollbook open-items`, and ask the vendor")
+    return Check("batches", "ok", f"{len(found):,} go on, all others tie out")
+
+
 def _checks(root: Path, reader: "Reader", position: int) -> Iterator[Check]:
     from tollbook.journal.heads import recover
     from tollbook.ledger.housekeeping import figures
@@ -43,6 +54,7 @@ def _checks(root: Path, reader: "Reader", position: int) -> Iterator[Check]:
         yield Check("housekeeping", "ok", told)
     except BrokenPromise as fault:
         yield Check("housekeeping", "warning", str(fault), "start `tollbook serve`, or run `tollbook rebuild`")
+    yield _check_batches(reader)
     sums = check_totals(reader)
     if sums.different:
         told = f"differ from the rows on {', '.join(sums.different[:SHOWN])}"

@@ -20,7 +20,8 @@ def open_items(
     book: BookOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List attempts that nobody settled, with their age, attempts without a price, and work still open at a vendor."""
+    """List attempts that nobody settled, with their age, attempts without a price, and work still open at a vendor;
+    batches whose vendor tells another total than their lines."""
     from tollbook.ledger import items
 
     document = items.open_items(book_root(config, book), limit=limit)
@@ -37,11 +38,15 @@ def show_items(document: Document) -> RenderableType:
         parts.append(Text("nothing is open", style="green"))
     else:
         parts += [_tenants(document["tenants"]), Text(), _items(document)]
+    if document["batches"]:
+        parts += [Text(), _batches(document["batches"])]
     return Group(*parts, Text(), show_provenance(document["provenance"]))
 
 
 def _tenants(tenants: list[Document]) -> Table:
-    table = _table("tenant", "unsettled", "aged", "unpriced", "background", "known amounts", "oldest")
+    table = _table(
+        "tenant", "unsettled", "aged", "unpriced", "background", "batches", "batches off", "known amounts", "oldest"
+    )
     for tenant in tenants:
         amounts = [screen.exact_money(amount, currency) for currency, amount in tenant["amounts"].items()]
         table.add_row(
@@ -68,6 +73,28 @@ def _items(document: Document) -> Table:
             screen.words(item["unpriced"] or item["method"] or item["response_id"] or ""),
         )
     return table
+
+
+def _batches(batches: list[Document]) -> Table:
+    table = _table("state", "age", "batch of request", "tenant", "vendor", "status", "lines", "what differs")
+    for batch in batches:
+        table.add_row(
+            batch["state"],
+            Text(_age(batch["age_seconds"])),
+            screen.words(batch["request_id"]),
+            screen.words(batch["tenant"]),
+            screen.words(batch["vendor"]),
+            screen.words(batch["status"]),
+            screen.number(batch["settled"].get("lines")),
+            Text(_why(batch)),
+        )
+    return table
+
+
+def _why(batch: Document) -> str:
+    told, settled = batch["told"], batch["settled"]
+    words = [f"{name} {told[name]:,}, its lines {settled.get(name, 0):,}" for name in batch["differs"]]
+    return "; ".join([*([batch["problem"]] if batch["problem"] else []), *words])
 
 
 def _age(seconds: int) -> str:

@@ -34,6 +34,8 @@ def show_story(trace: Document) -> RenderableType:
     parts: list[RenderableType] = [_headline(request), _facts(request), Text(), _timeline(request, attempts)]
     if any(attempt["charges"] for attempt in attempts):
         parts += [Text(), _charges(request, attempts)]
+    if trace.get("batch") is not None:
+        parts += [Text(), _batch(trace["batch"])]
     parts += [Text(), _knowledge(request, attempts)]
     if trace.get("entries"):
         parts += [Text(), _entries(trace["entries"])]
@@ -160,6 +162,33 @@ def _attempt_ended(attempt: Document, following: Document | None) -> Text:
     if following is not None:
         line.append(f"; {_WHY_ANOTHER.get(following['reason'], screen.escape(following['reason']))}")
     return line
+
+
+def _batch(batch: Document) -> RenderableType:
+    """The batch that the request made: how it stands, some of its lines, and how many are left out."""
+    head = Text.assemble(("batch", "bold"), f": {screen.escape(batch['status'] or 'goes on')}")
+    head.append(f", {batch['line_count']:,} lines settled")
+    for currency, amount in batch["amounts"].items():
+        head.append(", ").append_text(screen.exact_money(amount, currency))
+    for name in batch["differs"]:
+        told, settled = batch["told"][name], batch["settled"].get(name, 0)
+        head.append(f"; {name}: the vendor tells {told:,}, the lines come to {settled:,}", style="yellow")
+    if batch["problem"]:
+        head.append(f"; {screen.escape(batch['problem'])}", style="yellow")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("line's request", "outcome", "model", "usage", "amount"):
+        table.add_column(title)
+    for line in batch["lines"]:
+        usage = ", ".join(f"{name} {count:,}" for name, count in (line["usage"] or {}).items())
+        table.add_row(
+            screen.words(line["request_id"]),
+            _outcome(line["outcome"]),
+            screen.words(line["model"]),
+            Text(usage or line["usage_basis"]),
+            screen.exact_money(line["amount"], line["currency"]),
+        )
+    left = Text(f"{batch['left_out']:,} more lines; see --lines", style="dim") if batch["left_out"] else Text()
+    return Group(head, table, left)
 
 
 def _charges(request: Document, attempts: list[Document]) -> RenderableType:

@@ -20,6 +20,9 @@ def trace(
     tenant_view: Annotated[
         bool, typer.Option("--tenant-view", help="As the tenant sees it: its own amounts, no vendor keys or prices.")
     ] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", min=0, max=100_000, help="Most lines told of a batch that the request made.")
+    ] = 20,
     config: ConfigOption = None,
     book: BookOption = None,
     json: JsonOption = False,
@@ -29,7 +32,7 @@ def trace(
 
     root = book_root(config, book)
     view = tracing.TENANT if tenant_view else tracing.OPERATOR
-    document = tracing.trace(root, _whole_id(root, request), view=view)
+    document = tracing.trace(root, _whole_id(root, request), view=view, lines=lines)
     if json:
         screen.print_json(document)
     else:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from tollbook.core.digest import sha256_hex
+
 
 def _noise() -> Iterator[str]:
     """Endless random hexadecimal digits, 19 at a time; the kernel is asked for many. Never used across a fork."""
@@ -33,6 +35,13 @@ def new_request_id(now_us: int | None = None) -> str:
     time_digits = f"{milliseconds:012x}"
     variant = _VARIANTS[noise[18]]
     return f"{time_digits[:8]}-{time_digits[8:]}-7{noise[:3]}-{variant}{noise[3:6]}-{noise[6:18]}"
+
+
+def derived_request_id(request_id: str, name: str) -> str:
+    """The id of a part of a request, by the part's name: always the same, with the instant of the whole."""
+    noise = sha256_hex(f"{request_id}\n{name}".encode())
+    variant = _VARIANTS[noise[18]]
+    return f"{request_id[:13]}-7{noise[:3]}-{variant}{noise[3:6]}-{noise[6:18]}"
 
 
 def is_request_id(text: str) -> bool:

@@ -446,6 +446,28 @@ class Estimates(Struct, frozen=True, kw_only=True):
     ] = "bytes"
 
 
+class Following(Struct, frozen=True, kw_only=True):
+    """Work that goes on at vendors after they answered (batches, background responses): the gateway asks after it until
+    it is settled, whoever fetches its result."""
+
+    enabled: Annotated[
+        bool,
+        Meta(
+            description="Ask vendors how it went. Otherwise batches stay open items, and background work too, "
+            "unless its client fetches it."
+        ),
+    ] = True
+    longest_pause: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            extra=_DURATION,
+            description="Longest pause between two questions; it begins with a second and is doubled each time.",
+        ),
+    ] = 120.0
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """A whole configuration. `digest` is taken over its canonical form, secrets given by their reference."""
 
@@ -454,6 +476,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     gateway: Gateway = Gateway()
     journal: Journal = Journal()
     estimates: Estimates = Estimates()
+    following: Following = Following()
     charging: Annotated[
         str | None,
         Meta(description="A file of rules that say who bears an attempt; none: those that `charging show` prints."),

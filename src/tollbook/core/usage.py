@@ -66,3 +66,17 @@ def tokens_input(usage: Usage) -> int:
 def tokens_output(usage: Usage) -> int:
     """All output tokens, reasoning included."""
     return sum(quantity for name, quantity in usage.items() if name.startswith("output"))
+
+
+def token_sums(usage: Usage) -> dict[str, int]:
+    """All input and output tokens, and how many of them were cached and reasoning: as vendors sum up a whole."""
+    return {
+        "input": tokens_input(usage),
+        "input_cache_read": _sum_of(usage, "input_cache_read"),
+        "output": tokens_output(usage),
+        "output_reasoning": _sum_of(usage, "output_reasoning"),
+    }
+
+
+def _sum_of(usage: Usage, base: str) -> int:
+    return sum(quantity for name, quantity in usage.items() if name.partition(".")[0] == base)

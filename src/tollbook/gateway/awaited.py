@@ -1,24 +1,25 @@
 """Work that goes on at a vendor after it has answered: which attempts wait for its usage, and what was told of them.
 
-A worker puts the attempt on record when the work begins, and what the vendor tells when somebody fetches the result.
+A worker puts the attempt on record when the work begins, and what the vendor tells when somebody fetches the result;
+the desk asks the vendor itself, so that work nobody fetches is settled too.
 The scribe, the one writer of the book's lane, takes that over into the journal once. The first word counts: fetching a
 result again changes nothing.
 """
 
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from tollbook.core.charging import Bearers
+from tollbook.core.settings import Settings
 from tollbook.gateway import charging
 from tollbook.gateway.rating import Conditions, rated
 from tollbook.gateway.recorder import Opening
 from tollbook.journal.entry import RequestEntry, Settlement
+from tollbook.pricing.rate import Rater
 from tollbook.providers.contract import Reading, VendorObject
-
-if TYPE_CHECKING:
-    from tollbook.gateway.parts import Parts
 
 BUSY_SECONDS: Final = 5
 _SCHEMA: Final = """
@@ -36,6 +37,27 @@ create table if not exists awaited (
 """
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(RequestEntry).decode
+
+
+class Rules(Protocol):
+    """By what an attempt is judged and priced."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def bearers(self) -> Bearers: ...
+
+    @property
+    def rater(self) -> Rater: ...
+
+
+class Awaited(NamedTuple):
+    """A vendor object whose usage is awaited, and where and how its attempt was opened."""
+
+    tenant: str
+    named: VendorObject
+    opening: Opening
 
 
 class Told(NamedTuple):
@@ -73,6 +95,13 @@ class AwaitedTable:
         ).fetchone()
         return None if row is None else Opening(*row)
 
+    def waiting(self) -> list[Awaited]:
+        """Everything of which the vendor has told nothing yet."""
+        rows = self._database.execute(
+            "select tenant, kind, id, lane, sequence, opened, members from awaited where told is null"
+        )
+        return [Awaited(tenant, VendorObject(kind, name), Opening(*row)) for tenant, kind, name, *row in rows]
+
     def tell(self, tenant: str, named: VendorObject, entry: RequestEntry) -> None:
         """The vendor has told; the first word stays."""
         self._database.execute(
@@ -94,8 +123,8 @@ class AwaitedTable:
 
 
 def is_begun(reading: Reading, outcome: str) -> bool:
-    """Whether an answer says that the work goes on."""
-    return outcome == "ok" and "background" in reading.flags
+    """Whether an answer says that the work goes on: in the background, or as a batch."""
+    return outcome == "ok" and ("background" in reading.flags or any(made.kind == "batch" for made in reading.made))
 
 
 def is_told(reading: Reading, status: int | None) -> bool:
@@ -104,7 +133,7 @@ def is_told(reading: Reading, status: int | None) -> bool:
     return ended and status is not None and status < 300 and "background" not in reading.flags
 
 
-def settlement_of(opening: Opening, reading: Reading, adapter: str, parts: "Parts") -> RequestEntry:
+def settlement_of(opening: Opening, reading: Reading, adapter: str, parts: Rules) -> RequestEntry:
     """The entry that settles an attempt whose work has ended, priced as of when it was opened.
 
     What failed or was cancelled without a usage stays unreported.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from tollbook.gateway.awaited import AwaitedTable
+from tollbook.gateway.batches import BatchTable
 from tollbook.gateway.connection import Exchange
 from tollbook.gateway.pending import Pending, open_state
 from tollbook.gateway.recorder import Opening
@@ -59,6 +60,7 @@ class ObjectTable:
     def __init__(self, path: Path) -> None:
         self._database: Final = open_state(path, _SCHEMA)
         self.awaited: Final = AwaitedTable(path)
+        self.batches: Final = BatchTable(path)
 
     def keep(self, tenant: str, objects: Sequence[Owned]) -> None:
         """Put objects on record; one that is on record keeps its maker."""
@@ -92,8 +94,17 @@ class ObjectTable:
         )
         return [Owned(*row) for row in rows]
 
+    def await_work(self, tenant: str, objects: Sequence[Owned], opening: Opening) -> None:
+        """An attempt began work that goes on: what it made tells its usage later."""
+        for one in objects:
+            if one.kind == "response":
+                self.awaited.expect(tenant, VendorObject(one.kind, one.id), opening)
+            elif one.kind == "batch":
+                self.batches.begin(tenant, one.id, opening)
+
     def close(self) -> None:
         self.awaited.close()
+        self.batches.close()
         self._database.close()
 
 
@@ -162,10 +173,7 @@ class Objects:
             try:
                 await self._run(self._table.keep, tenant, objects)
                 if awaited is not None:
-                    for one in objects:
-                        if one.kind == "response":
-                            named = VendorObject(one.kind, one.id)
-                            await self._run(self._table.awaited.expect, tenant, named, awaited)
+                    await self._run(self._table.await_work, tenant, objects, awaited)
             except sqlite3.Error as fault:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": "vendor objects cannot be put on record", "exception": fault}

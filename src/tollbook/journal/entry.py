@@ -35,6 +35,9 @@ KINDS: Final = {
     "attempt.unsettled": "an attempt whose lane ended before it was settled; written by the supervisor",
     "attempt.aged": "an attempt that stayed unsettled: its usage by estimate, until evidence comes; the scribe's",
     "attempt.matched": "what the vendor told later of an unsettled attempt, or of work that went on; it stands now",
+    "batch.opened": "a batch was made through the gateway: from now on it is an open item; the scribe's",
+    "line.settled": "one line of a batch's output: a request of its own, below the one that made the batch",
+    "batch.closed": "the batch ended and all lines of its output are on record; what the vendor tells of the whole",
     "gap.recorded": "what was forwarded unrecorded while the journal could not be written",
     "lane.opened": "the supervisor is about to start a writer with this lane",
     "lane.closed": "the supervisor has reaped the lane's writer: where the lane ends, and why",
@@ -85,7 +88,8 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `user`, `client_request_id`, `idempotency_key` and the values of `tags_digest` are keyed digests; `tags` holds
     the tags that the configuration declares open. `sources` says where a dimension came from (`header`, `baggage`,
-    `key`). `traceparent` is the caller's, if it sent a valid one. `model_asked` and `policy` are absent when the
+    `key`). `traceparent` is the caller's, if it sent a valid one; `parent_request_id` the request of an outer gateway
+    or, of one line of a batch, the request that made the batch. `model_asked` and `policy` are absent when the
     request was refused before they were known. `repeat_of` is the request that the client made before with the same
     body or idempotency key and that gave it no whole answer. `about` is the request that made the vendor object which
     this one names.
@@ -140,14 +144,15 @@ class Settlement(Struct, omit_defaults=True, kw_only=True):
     """How an attempt ended, as far as we know.
 
     `opened` is the recorded instant of the opening entry, which is when the vendor's work occurred; `sequence` is the
-    number of that entry. `usage` is in disjoint classes; `basis` says how we know it, `method` and `bound` (the most it
-    can be, per class) how an estimate was made; `shares` is usage inside the answer that other models did, each with
-    its model, and is not in `usage`; `processing` is `batch` for a line of a batch; `raw` is the vendor's own usage
-    object. `billable`: does the vendor bill it (absent: unknown). `delivered` is the number of answer bytes passed to
-    the client. `charging` names the rules by which `borne_by` was decided, where they are not those of the
-    configuration the lane was begun with. `made` are the vendor objects that the answer created, each its kind and the
-    keyed digest of its id; `vendor_cost` is the vendor's own figure in US dollars, never charged by; `provider` did the
-    work where the vendor is a broker.
+    number of that entry. A line of a batch has no opening entry: `opened` is when the vendor says it was done, else
+    when the batch ended, and `sequence` is -1. `usage` is in disjoint classes; `basis` says how we know it, `method`
+    and `bound` (the most it can be, per class) how an estimate was made; `shares` is usage inside the answer that other
+    models did, each with its model, and is not in `usage`; `processing` is `batch` for a line of a batch; `raw` is the
+    vendor's own usage object. `billable`: does the vendor bill it (absent: unknown). `delivered` is the number of
+    answer bytes passed to the client. `charging` names the rules by which `borne_by` was decided, where they are not
+    those of the configuration the lane was begun with. `made` are the vendor objects that the answer created, each its
+    kind and the keyed digest of its id; `vendor_cost` is the vendor's own figure in US dollars, never charged by;
+    `provider` did the work where the vendor is a broker.
     """
 
     opened: int
@@ -376,6 +381,34 @@ class GapRecorded(Struct, frozen=True, kw_only=True):
     since: int
     until: int
     counts: dict[str, int]
+
+
+class BatchOpened(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A batch at a vendor. `request_id` made it, `lane`, `sequence` and `opened` name that request's opening entry;
+    `batch` is the keyed digest of the vendor's id."""
+
+    request_id: str
+    tenant: str
+    vendor: str
+    vendor_key: str
+    endpoint: str
+    batch: str
+    lane: str
+    sequence: int
+    opened: int
+
+
+class BatchClosed(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A batch at its end. `status` is the vendor's word, `ended` when it ended. `told` is what the vendor says of the
+    whole (`lines`, `completed`, `failed`, `input`, `output`, ...), to be held against the lines; `problem` why its
+    lines could not all be read."""
+
+    request_id: str
+    tenant: str
+    status: str
+    ended: int | None = None
+    told: dict[str, int] = {}
+    problem: str | None = None
 
 
 _encoder: Final = msgspec.json.Encoder()

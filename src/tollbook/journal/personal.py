@@ -191,7 +191,7 @@ class PersonalWriter:
             self._hand_over()
 
     def _begin_year(self) -> None:
-        self._year = _year_of(self._clock())
+        self._year = year_of(self._clock())
         self._year_ends = int(datetime(self._year + 1, 1, 1, tzinfo=UTC).timestamp()) * SECOND
         self._caches.clear()
 
@@ -318,7 +318,7 @@ class PersonalDirectory:
     def remember(self, tenant: str, value: str, kind: str, *, clock: Clock = now) -> str:
         """Put one value in the directory; its digest under this year's key."""
         instant = clock()
-        year = _year_of(instant)
+        year = year_of(instant)
         digest = keyed_digest(self._keys.of(tenant, year), value)
         if digest not in self._erased.digests():
             person = {"digest": digest, "tenant": tenant, "year": str(year), "kind": kind, "value": value}
@@ -328,7 +328,7 @@ class PersonalDirectory:
     def erasable(self, tenant: str, value: str, *, clock: Clock = now) -> Erasure:
         """What erasing this value would erase: its digests up to this year. What comes in a later year is new."""
         self.absorb()
-        digests = self.find(tenant, value, until=_year_of(clock()))
+        digests = self.find(tenant, value, until=year_of(clock()))
         return Erasure(digests, len(self.values(digests)))
 
     def erase(self, tenant: str, value: str, *, clock: Clock = now) -> Erasure:
@@ -375,7 +375,7 @@ class PersonalDirectory:
             database.executemany("DELETE FROM people WHERE digest = ?", [(digest,) for digest in digests])
 
 
-def _year_of(instant: int) -> int:
+def year_of(instant: int) -> int:
     return datetime.fromtimestamp(instant // SECOND, UTC).year
 
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -110,6 +111,15 @@ class BookLane:
         sequence, _ = self._lane.append(kind, encode_payload(payload))
         self._lane.sync()
         return sequence, self._lane.digest
+
+    def append_all(self, kind: str, payloads: Iterable[bytes]) -> None:
+        """Write several entries of one kind, their payloads encoded (`encode_payload`), durable together on return.
+
+        Raises JournalUnavailable: then some of them may be there.
+        """
+        for payload in payloads:
+            self._lane.append(kind, payload)
+        self._lane.sync()
 
     def erase(self, directory: PersonalDirectory, tenant: str, value: str, basis: str, actor: str) -> PersonalErased:
         """Erase what names a person: first on record, so that it is done again if it is interrupted; then done.

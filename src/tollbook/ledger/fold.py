@@ -17,15 +17,19 @@ import msgspec
 from msgspec import Struct
 
 from tollbook.core.faults import BrokenPromise
-from tollbook.journal.entry import LaneClosed, LaneOpened, RequestEntry, decode_request
+from tollbook.journal.entry import BatchClosed, LaneClosed, LaneOpened, RequestEntry, decode_request
 from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.replay import Batch
+from tollbook.ledger.lines import OpenBatch, differences
 from tollbook.ledger.rows import (
     Counted,
     Opened,
     Row,
     attempt_part,
+    batch_facts,
+    batch_row,
     charge_rows,
+    closed_batch_row,
     configuration_row,
     erasure_rows,
     gap_rows,
@@ -101,7 +105,8 @@ class State(Struct):
 
     `interrupted` are requests that a supervisor ended for a dead worker, until the worker's lane is closed: one that
     died over it says it again. `unsettled` are the attempts that were ever booked as such, or as work that goes on at
-    the vendor, by lane and number of their opening, each with the row that stands for it.
+    the vendor, by lane and number of their opening, each with the row that stands for it. `batches` are those that are
+    not closed, by the request that made each.
     """
 
     position: int = 0
@@ -111,6 +116,7 @@ class State(Struct):
     open: dict[tuple[str, int], Opening] = {}
     interrupted: set[str] = set()
     unsettled: dict[tuple[str, int], Standing] = {}
+    batches: dict[str, OpenBatch] = {}
 
 
 def fold(state: State, batch: Batch, rows: Rows) -> None:
@@ -243,6 +249,47 @@ def _find_opening(
     return Opened(kind, name, sequence, None, position), is_ahead
 
 
+def _batch_opened(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    facts = batch_facts(line)
+    if facts[0] not in state.batches:  # else a scribe that died after writing it said it again
+        state.batches[facts[0]] = OpenBatch(facts, set(), {})
+        rows["batches"].append(batch_row(facts, line, position))
+
+
+def _line_settled(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    """One line of a batch: a request and its attempt in one entry, which is also its opening."""
+    entry = _decode(line)
+    attempt, settled, close = entry.attempt, entry.settlement, entry.close
+    if attempt is None or settled is None or close is None:
+        raise BrokenPromise(
+            f"lane {line.lane}, entry {line.sequence}: {line.kind} without attempt, settlement or close"
+        )
+    batch = state.batches.get(entry.request.parent_request_id or "")
+    if batch is not None and not batch.add(entry.request.id, settled.outcome, settled.usage or {}):
+        return  # a scribe that died after writing it said it again
+    opened = Opened(line.kind, line.lane, line.sequence, line.digest, position)
+    charges, amounts = charge_rows(line, entry, position)
+    asked = request_part(entry.request)
+    row = (
+        *asked,
+        *attempt_part(attempt, settled.opened, opened),
+        *outcome_part(attempt, settled, entry.rating, amounts, close.route, Counted(1, 1, 0)),
+        *origin(line, position),
+    )
+    rows["attempts"].append(row)
+    rows["charges"] += charges
+    rows["requests"].append(request_row(asked, line, entry, position))
+    totals.add(entry, amounts, charges, row)
+
+
+def _batch_closed(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    said = msgspec.json.decode(line.bytes, type=BatchClosed)
+    batch = state.batches.pop(said.request_id, None)
+    if batch is not None:
+        differs = differences(said.told, batch.settled)
+        rows["batches"].append(closed_batch_row(batch.facts, said, batch.settled, differs, line, position))
+
+
 def _close(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
     entry = _decode(line)
     if entry.close is None:
@@ -308,6 +355,9 @@ _STEPS: Final[dict[str, Callable[[State, int, Line, Rows, Totals], None]]] = {
     "attempt.aged": _settle,
     "attempt.matched": _settle,
     "request.closed": _close,
+    "batch.opened": _batch_opened,
+    "line.settled": _line_settled,
+    "batch.closed": _batch_closed,
     "lane.opened": _lane_opened,
     "lane.closed": _lane_closed,
     "lane.end": _lane_ended,

@@ -1,5 +1,5 @@
 """Open items: what the book cannot say the last word about. Attempts that nobody settled, attempts without a price,
-work that goes on at the vendor."""
+work that goes on at the vendor, batches that are not read to their end or whose vendor tells another total."""
 
 # ruff: noqa: S608  statements are put together from the schema's own names; values are parameters
 
@@ -37,8 +37,17 @@ _BACKGROUND: Final = (
     "AND basis <> 'provider_reported' AND coalesce(response_id, '') NOT IN "
     "(SELECT response_id FROM attempts WHERE basis = 'provider_reported' AND response_id IS NOT NULL)"
 )
-_KINDS: Final = {"unsettled": _UNSETTLED, "unpriced": _UNPRICED, "background": _BACKGROUND}
-_STATES: Final = ("unsettled", "aged", "unpriced", "background")
+_BATCHES: Final = (
+    "SELECT *, 1 AS number, NULL AS workload, NULL AS model_sent, opened AS occurred, "
+    "NULL::DECIMAL(18,12) AS amount_expected, NULL AS currency, NULL AS usage_method, NULL AS unpriced, "
+    "NULL AS response_id, if(status IS NULL, 'batch_open', 'batch_differs') AS state FROM batches "
+    "WHERE (status IS NULL AND request_id NOT IN (SELECT request_id FROM batches WHERE status IS NOT NULL)) "
+    "OR differs IS NOT NULL OR problem IS NOT NULL"
+)
+"""Batches that go on, and batches that are closed and do not tie out."""
+_KINDS: Final = {"unsettled": _UNSETTLED, "unpriced": _UNPRICED, "background": _BACKGROUND, "batches": _BATCHES}
+_ATTEMPTS: Final = {kind: statement for kind, statement in _KINDS.items() if kind != "batches"}
+_STATES: Final = ("unsettled", "aged", "unpriced", "background", "batch_open", "batch_differs")
 _COLUMNS: Final = (
     "request_id, number, tenant, workload, endpoint, vendor, model_sent, occurred, state, amount_expected, currency, "
     "usage_method, unpriced, response_id"
@@ -55,7 +64,8 @@ def open_items(source: Reader | Path, *, clock: Clock = now, limit: int = SHOWN_
 
     def query(lake: Lake) -> Document:
         position = position_of(lake)
-        items = {kind: _items(lake, statement, instant, limit) for kind, statement in _KINDS.items()}
+        items = {kind: _items(lake, statement, instant, limit) for kind, statement in _ATTEMPTS.items()}
+        items["batches"] = _batches(lake, instant, limit)
         tenants = _tenants(lake, instant)
         counts = {state: sum(tenant["counts"][state] for tenant in tenants) for state in _STATES}
         return {
@@ -83,6 +93,29 @@ def due(lake: Lake, oldest: int) -> list[Document]:
 def _items(lake: Lake, statement: str, instant: int, limit: int) -> list[Document]:
     rows = lake.dicts(f"SELECT {_COLUMNS} FROM ({statement}) ORDER BY occurred, request_id, number LIMIT {limit:d}")
     return [_item({name: as_folded(value) for name, value in row.items()}, instant) for row in rows]
+
+
+def _batches(lake: Lake, instant: int, limit: int) -> list[Document]:
+    rows = lake.dicts(f"SELECT * FROM ({_BATCHES}) ORDER BY occurred, request_id LIMIT {limit:d}")
+    return [batch_item({name: as_folded(value) for name, value in row.items()}, instant) for row in rows]
+
+
+def batch_item(row: Document, instant: int) -> Document:
+    """A batch that is open, or does not tie out: what its vendor tells of it and what its lines come to."""
+    return {
+        "request_id": row["request_id"],
+        "tenant": row["tenant"],
+        "endpoint": row["endpoint"],
+        "vendor": row["vendor"],
+        "occurred_at": format_instant(row["opened"]),
+        "age_seconds": _age(row["opened"], instant),
+        "state": row["state"],
+        "status": row["status"],
+        "problem": row["problem"],
+        "told": dict(row["told"] or []),
+        "settled": dict(row["settled"] or []),
+        "differs": row["differs"] or [],
+    }
 
 
 def _item(row: Document, instant: int) -> Document:

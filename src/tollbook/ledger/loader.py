@@ -21,6 +21,7 @@ from tollbook.ledger import location
 from tollbook.ledger.fold import Opening, Rows, Standing, State, decode_lanes, fold
 from tollbook.ledger.housekeeping import Housekeeping, Upkeep
 from tollbook.ledger.lake import Lake, retried
+from tollbook.ledger.lines import open_batches
 from tollbook.ledger.schema import ATTEMPTS, CHARGES, OPEN_ATTEMPTS, TABLES, quote
 from tollbook.ledger.values import as_folded
 
@@ -131,6 +132,7 @@ class Writer:
             self._state.open[named["opened_lane"], named["opened_sequence"]] = opening
         self._has_open = bool(self._state.open)
         self._state.unsettled = _unsettled(lake)
+        self._state.batches = open_batches(lake)
 
 
 class Loader:

@@ -15,6 +15,8 @@ from tollbook.core.money import parse_amount
 from tollbook.core.usage import TOKEN_CLASSES
 from tollbook.journal.entry import (
     Attempt,
+    BatchClosed,
+    BatchOpened,
     Charge,
     ConfigurationLoaded,
     GapRecorded,
@@ -254,6 +256,25 @@ def _negative(value: Any) -> Any:
     if isinstance(value, list):
         return [(name, -count) for name, count in value]
     return None if value is None else -value
+
+
+def batch_row(facts: Row, line: Line, position: int) -> Row:
+    """The row of a batch that was made."""
+    return (*facts, None, None, None, None, None, None, *origin(line, position))
+
+
+def batch_facts(line: Line) -> Row:
+    """What is known of a batch when it is made."""
+    said = msgspec.json.decode(line.bytes, type=BatchOpened)
+    return (said.request_id, said.tenant, said.vendor, said.vendor_key, said.endpoint, said.batch, said.opened)
+
+
+def closed_batch_row(
+    facts: Row, said: BatchClosed, settled: dict[str, int], differs: list[str], line: Line, position: int
+) -> Row:
+    """The row of a batch that is closed."""
+    told = (_pairs(said.told), _pairs(settled), differs or None)
+    return (*facts, said.status, said.ended, said.problem, *told, *origin(line, position))
 
 
 def price_book_row(line: Line, position: int) -> Row:

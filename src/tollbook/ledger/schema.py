@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from tollbook.core.usage import TOKEN_CLASSES
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """Raised when a table changes; a ledger of another version is never opened, it is rebuilt beside."""
 
 
@@ -66,7 +66,7 @@ REQUEST_COLUMNS: Final = _columns(
     ("policy", TEXT, "digest of the policy's text"),
     ("stream", FLAG, "whether a stream was asked for"),
     ("trace_id", TEXT, "the caller's trace id; null: the one derived from the request id"),
-    ("parent_request_id", TEXT, "the outer gateway's request id"),
+    ("parent_request_id", TEXT, "the outer gateway's request id; of a line of a batch: that of the batch"),
     ("client_request_id", TEXT, "keyed digest of the caller's own request id"),
     ("idempotency_key", TEXT, "keyed digest of the idempotency key"),
     ("repeat_of", TEXT, "the request that the client made before, which gave it no whole answer"),
@@ -403,6 +403,31 @@ TRANSFERS: Final = Table(
     ),
 )
 
+BATCHES: Final = Table(
+    "batches",
+    "batches at vendors: one row when one is made, another when all lines of its output are on record",
+    ("request_id", "lane", "sequence"),
+    "recorded",
+    (
+        *_columns(
+            ("request_id", TEXT, "the request that made it; the parent of its lines' requests"),
+            ("tenant", TEXT, "who is charged"),
+            ("vendor", TEXT, "configured vendor"),
+            ("vendor_key", TEXT, "name of the vendor key used"),
+            ("endpoint", TEXT, "wire format and operation that made it"),
+            ("batch", TEXT, "keyed digest of the vendor's id"),
+            ("opened", INSTANT, "when it was made"),
+            ("status", TEXT, "how it ended, in the vendor's word; null on the first row"),
+            ("ended", INSTANT, "when it ended"),
+            ("problem", TEXT, "why its lines could not all be read"),
+            ("told", COUNT_MAP, "what the vendor says of the whole: lines, tokens"),
+            ("settled", COUNT_MAP, "the same of its lines in the book"),
+            ("differs", TEXTS, "what of the two is not the same"),
+        ),
+        *ORIGIN_COLUMNS,
+    ),
+)
+
 TABLES: Final = (
     REQUESTS,
     ATTEMPTS,
@@ -416,6 +441,7 @@ TABLES: Final = (
     GAPS,
     REGISTRY,
     TRANSFERS,
+    BATCHES,
 )
 
 

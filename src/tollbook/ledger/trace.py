@@ -14,6 +14,7 @@ from tollbook.core.identity import is_request_id, span_id_of, trace_id_of
 from tollbook.core.money import format_amount
 from tollbook.core.usage import TOKEN_CLASSES
 from tollbook.core.vocabulary import weakest_basis
+from tollbook.ledger.batch import SHOWN_LINES, batch_of
 from tollbook.ledger.lake import Lake
 from tollbook.ledger.reader import Document, Position, Reader, position_of, provenance, read
 from tollbook.ledger.schema import ATTEMPTS, CHARGES, OPEN_ATTEMPTS, REQUESTS, Table, quote
@@ -46,11 +47,12 @@ def trace(
     view: str = OPERATOR,
     tenant: str | None = None,
     workloads: Iterable[str] | None = None,
+    lines: int = SHOWN_LINES,
 ) -> Document:
     """One request: who asked, which attempts were made, what they used and cost, and the entries that say so.
 
-    `tenant` and `workloads` bound who may see it: another's request does not exist. Raises BadInput when the id is
-    none, NotFound when the book holds no such request (yet).
+    Of a batch, at most `lines` of its lines. `tenant` and `workloads` bound who may see it: another's request does not
+    exist. Raises BadInput when the id is none, NotFound when the book holds no such request (yet).
     """
     request_id = request_id.strip().lower()
     if not is_request_id(request_id):
@@ -63,7 +65,8 @@ def trace(
         hidden = tenant is not None and facts is not None and facts["tenant"] != tenant
         if facts is None or hidden or (allowed is not None and facts["workload"] not in allowed):
             raise NotFound(f"the book holds no request {request_id}; a request appears within a second of its end")
-        return _document(rows, facts, position_of(lake), view)
+        batch = batch_of(lake, request_id, SHOWN_AMOUNT[view], lines)
+        return _document(rows, facts, batch, position_of(lake), view)
 
     return read(source, query)
 
@@ -98,7 +101,7 @@ class _Rows:
         return None
 
 
-def _document(rows: _Rows, facts: Document, position: Position, view: str) -> Document:
+def _document(rows: _Rows, facts: Document, batch: Document | None, position: Position, view: str) -> Document:
     attempts = [_attempt(row, rows.charges[row["number"]], view) for row in rows.settled]
     attempts += [_open_attempt(row, view) for row in rows.open]
     attempts.sort(key=lambda attempt: int(attempt["number"]))
@@ -113,6 +116,7 @@ def _document(rows: _Rows, facts: Document, position: Position, view: str) -> Do
     return {
         "request": request,
         "attempts": attempts,
+        "batch": batch,
         "entries": _entries(rows),
         "provenance": provenance(
             parameters, position, books=books if view == OPERATOR else [], rows=len(attempts), control_totals=control
@@ -225,6 +229,8 @@ _FURTHER: Final = (
     "usage_method",
     "vendor_cost",
     "provider",
+    "processing",
+    "line",
 )
 """Columns of `attempts` that stand in the object as they are."""
 

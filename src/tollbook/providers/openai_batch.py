@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from tollbook.core.clock import SECOND
 from tollbook.core.usage import Usage
 from tollbook.providers.answer import Count, error_word, word
 from tollbook.providers.body import UNREADABLE
@@ -55,11 +56,13 @@ class Batch(Struct, kw_only=True, frozen=True):
 
 
 class BatchLine(Struct, kw_only=True, frozen=True):
-    """One line: the client's name for it, the status of its answer (None: there was none) and what the answer says."""
+    """One line: the client's name for it, the status of its answer (None: there was none), what the answer says, and
+    when it says that it was made (`completed_at`, `created_at`, `created`; microseconds)."""
 
     custom_id: str | None
     status: int | None
     reading: Reading
+    at: int | None = None
 
 
 class _Counts(Struct, gc=False):
@@ -91,6 +94,13 @@ class _Line(Struct, gc=False):
     error: Any = None
 
 
+class _Dated(Struct, gc=False):
+    completed_at: Count | float | None = None
+    created_at: Count | float | None = None
+    created: Count | float | None = None
+
+
+_decode_dated: Final = msgspec.json.Decoder(_Dated).decode
 _decode_batch: Final = msgspec.json.Decoder(_Batch).decode
 _decode_line: Final = msgspec.json.Decoder(_Line).decode
 
@@ -136,11 +146,26 @@ def read_line(line: bytes, endpoint: str) -> BatchLine:
     if said.error is not None:
         reading.error = error_word(said.error)
         reading.complete = False
-    return BatchLine(custom_id=custom_id, status=status, reading=reading)
+    at = _made_at(bytes(answer.body)) if answer is not None and answer.body else None
+    return BatchLine(custom_id=custom_id, status=status, reading=reading, at=at)
+
+
+def line_endpoint(endpoint: str) -> Adapter | None:
+    """Who reads the lines of a batch for an endpoint such as `/v1/chat/completions`; None when nobody does."""
+    return _ADAPTERS.get(endpoint.removeprefix("/").removeprefix("v1/"))
+
+
+def _made_at(body: bytes) -> int | None:
+    try:
+        said = _decode_dated(body)
+    except UNREADABLE:
+        return None
+    told = next((one for one in (said.completed_at, said.created_at, said.created) if one is not None), None)
+    return int(told) * SECOND if told is not None and 0 <= told < 1 << 40 else None
 
 
 def _read_answer(answer: _Answer | None, status: int, endpoint: str) -> Reading:
-    adapter = _ADAPTERS.get(endpoint.removeprefix("/").removeprefix("v1/"))
+    adapter = line_endpoint(endpoint)
     if answer is None or not answer.body:
         return Reading(complete=False)
     if adapter is None:

@@ -9,12 +9,13 @@ from msgspec import Struct
 
 from tollbook.core.clock import SECOND, format_instant
 from tollbook.core.faults import BadInput
-from tollbook.simulator.answer import encode
+from tollbook.simulator.answer import Answer, encode
 from tollbook.simulator.anthropic import ANTHROPIC, Messages, message, read_messages
 from tollbook.simulator.books import account_of
 from tollbook.simulator.call import Call
+from tollbook.simulator.disorder import ordered, said_of
 from tollbook.simulator.question import read_body
-from tollbook.simulator.shelf import Refusal
+from tollbook.simulator.shelf import Refusal, Undone
 from tollbook.simulator.vendor import Desk, Errand, Paper, paper
 
 KIND: Final = "message batch"
@@ -38,6 +39,7 @@ class Batch(Struct):
     secret: str
     requests: list[_Request]
     results: bytes = b""
+    faults: frozenset[str] = frozenset()
 
 
 _CREATE: Final = msgspec.json.Decoder(_Create)
@@ -96,27 +98,36 @@ def _run(batch: Batch, messages: Messages, desk: Desk) -> None:
     """Do all requests and bill each that succeeds, unless the batch was canceled before."""
     if batch.about["processing_status"] != "in_progress":
         return
-    results = [_do(request, batch, messages, desk) for request in batch.requests]
+    answers: list[Answer] = []
+    results = [_do(request, batch, messages, desk, answers) for request in batch.requests]
+    batch.faults = said_of(answers)
     _end(batch, [request.custom_id for request in batch.requests], results, desk)
 
 
-def _do(request: _Request, batch: Batch, messages: Messages, desk: Desk) -> dict[str, Any]:
+def _do(request: _Request, batch: Batch, messages: Messages, desk: Desk, answers: list[Answer]) -> dict[str, Any]:
+    """One request: its result. Its answer, where there is one, is added to `answers`."""
     call = msgspec.structs.replace(batch.call, number=desk.number(), path="/v1/messages", body=bytes(request.params))
     try:
         work = desk.work(call, messages, batch.secret, batch.about["id"], request.custom_id)
+    except Undone as fault:
+        return {"type": fault.kind.replace("cancelled", "canceled")}
     except Refusal as refusal:
         error = ANTHROPIC.error(refusal.status, refusal.message or "failed", call.number)
         return {"type": "errored", "error": msgspec.Raw(error)}
     except BadInput as fault:
         return {"type": "errored", "error": msgspec.Raw(ANTHROPIC.error(400, str(fault), call.number))}
     work.bill()
+    answers.append(work.answer)
     return {"type": "succeeded", "message": message(work.answer)}
 
 
 def _end(batch: Batch, names: list[str], results: list[dict[str, Any]], desk: Desk) -> None:
     pairs = zip(names, results, strict=True)
-    batch.results = b"".join(encode({"custom_id": name, "result": result}) + b"\n" for name, result in pairs)
+    lines = [encode({"custom_id": name, "result": result}) + b"\n" for name, result in pairs]
+    batch.results = b"".join(ordered(lines, batch.faults))
     kinds = [result["type"] for result in results]
+    if "batch_total" in batch.faults:
+        kinds.append("succeeded")
     batch.about |= {
         "processing_status": "ended",
         "ended_at": format_instant(desk.clock()),

@@ -11,10 +11,11 @@ from tollbook.core.faults import BadInput
 from tollbook.simulator.answer import Answer, encode
 from tollbook.simulator.books import account_of
 from tollbook.simulator.call import Call
+from tollbook.simulator.disorder import ordered, said_of
 from tollbook.simulator.form import read_form
 from tollbook.simulator.openai import OPENAI
 from tollbook.simulator.question import read_body
-from tollbook.simulator.shelf import Refusal
+from tollbook.simulator.shelf import Refusal, Undone
 from tollbook.simulator.vendor import Desk, Errand, Operation, Paper, paper
 
 FILE: Final = "file"
@@ -170,21 +171,35 @@ def _run(batch: Batch, operation: Operation, desk: Desk) -> None:
         return
     done: list[bytes] = []
     failed: list[bytes] = []
+    undone: list[str] = []
     for line in batch.lines:
-        status, body, number = _do(line, batch, operation, desk)
+        try:
+            status, body, number = _do(line, batch, operation, desk)
+        except Undone as fault:
+            undone.append(fault.kind)
+            failed.append(_undone(line, fault.kind, desk))
+            continue
         response = {"status_code": status, "request_id": OPENAI.request_id(number), "body": msgspec.Raw(body)}
         written = {"id": f"batch_req_{number[:24]}", "custom_id": line.custom_id, "response": response, "error": None}
         (done if status == 200 else failed).append(encode(written))
     now = desk.clock() // SECOND
-    counts = {"total": len(batch.lines), "completed": len(done), "failed": len(failed)}
-    ended = {"status": "completed", "completed_at": now, "finalizing_at": now, "request_counts": counts}
-    batch.about |= {**ended, "usage": _usage(batch.answers)}
+    faults = said_of(batch.answers)
+    counts = {"total": len(batch.lines), "completed": len(done), "failed": len(failed) - len(undone)}
+    end = undone[0] if undone else "completed"
+    ended = {"status": end, f"{end}_at": now, "finalizing_at": now, "request_counts": counts}
+    batch.about |= {**ended, "usage": _usage(batch.answers, extra=int("batch_total" in faults))}
     for name, lines in (("output_file_id", done), ("error_file_id", failed)):
         if lines:
-            data = b"\n".join(lines) + b"\n"
+            data = b"\n".join(ordered(lines, faults)) + b"\n"
             batch.about[name] = _store(f"{batch.about['id']}.jsonl", data, "batch_output", batch.secret, desk).about[
                 "id"
             ]
+
+
+def _undone(line: _Line, kind: str, desk: Desk) -> bytes:
+    error = {"code": f"batch_{kind}", "message": f"This request was not executed: the batch is {kind}."}
+    number = desk.number()[:24]
+    return encode({"id": f"batch_req_{number}", "custom_id": line.custom_id, "response": None, "error": error})
 
 
 def _do(line: _Line, batch: Batch, operation: Operation, desk: Desk) -> tuple[int, bytes, str]:
@@ -203,10 +218,10 @@ def _do(line: _Line, batch: Batch, operation: Operation, desk: Desk) -> tuple[in
     return 200, operation.body(work.answer), call.number
 
 
-def _usage(answers: list[Answer]) -> dict[str, Any]:
-    """What the batch as a whole used, as the vendor sums it up."""
+def _usage(answers: list[Answer], extra: int) -> dict[str, Any]:
+    """What the batch as a whole used, as the vendor sums it up; `extra` is what it is wrong by."""
     tokens = [answer.tokens for answer in answers]
-    read, written = sum(one.all_input for one in tokens), sum(one.all_output for one in tokens)
+    read, written = extra + sum(one.all_input for one in tokens), sum(one.all_output for one in tokens)
     return {
         "input_tokens": read,
         "input_tokens_details": {"cached_tokens": sum(one.cache_read for one in tokens)},

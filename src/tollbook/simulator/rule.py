@@ -64,6 +64,11 @@ FAULTS: Final[dict[str, Fault]] = {
     "failed": Fault(
         "the response fails after it began, without usage; not billed unless told (responses)", ("billed",)
     ),
+    "batch_expired": Fault("a line of a batch is not done in time, and the batch ends as expired"),
+    "batch_cancelled": Fault("a line of a batch is not done, and the batch ends as cancelled by someone else"),
+    "batch_shuffled": Fault("the results of the batch come in another order"),
+    "batch_repeated": Fault("the results of the batch have every other line twice"),
+    "batch_total": Fault("the batch tells a total that its lines do not add up to"),
     "cached": Fault("part of the input is read from a cache: `tokens`, or half", ("tokens",)),
 }
 """Every fault by name. `docs/simulator.md` lists them; a test compares."""

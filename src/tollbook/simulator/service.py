@@ -24,7 +24,7 @@ from tollbook.simulator.question import Question
 from tollbook.simulator.reply import Reply
 from tollbook.simulator.rule import STATUS_FAULTS, Rule
 from tollbook.simulator.rulebook import Rulebook, Scene
-from tollbook.simulator.shelf import Refusal, Shelf
+from tollbook.simulator.shelf import Refusal, Shelf, Undone
 from tollbook.simulator.tokens import answer_words
 from tollbook.simulator.vendor import Errand, Operation, Vendor, Work
 
@@ -146,11 +146,14 @@ class Service:
             act()
 
     def work(self, call: Call, operation: Operation, secret: str, batch: str, custom_id: str) -> Work:
-        """Do one line of a batch. Raises Refusal or BadInput as the operation would."""
+        """Do one line of a batch. Raises Refusal or BadInput as the operation would, Undone when it is not done."""
         question = replace(operation.read(call), stream=False, background=False)
         dictation = read_dictation(question.texts)
         faults = self.rulebook.choose(_scene(call, operation, secret, question), dictation.rules)
         _refuse(faults)
+        for kind in ("expired", "cancelled"):
+            if f"batch_{kind}" in faults:
+                raise Undone(kind)
         work, job = self._work(call, operation, secret, question, dictation, faults, operation.vendor.batch_tier)
         job.batch_id, job.custom_id, job.tier = batch, custom_id, tariff.BATCH
         return work

@@ -12,6 +12,14 @@ class Refusal(Exception):
         self.status, self.message, self.retry_after = status, message, retry_after
 
 
+class Undone(Exception):
+    """A line of a batch that is not done: `expired` or `cancelled`."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
 class Shelf:
     """Objects by account, kind and id. No account sees what another one keeps."""
 

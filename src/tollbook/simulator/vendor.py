@@ -188,7 +188,8 @@ class Desk(Protocol):
         ...
 
     def work(self, call: Call, operation: Operation, secret: str, batch: str, custom_id: str) -> Work:
-        """Do one line of a batch, at the batch tier. Raises Refusal or BadInput as the operation would."""
+        """Do one line of a batch, at the batch tier. Raises Refusal or BadInput as the operation would; Undone when a
+        fault says so."""
         ...
 
 
