@@ -91,6 +91,23 @@ def test_a_key_s_life(book: Path) -> None:
     assert made["secret"] not in run("key", "list", "--book", str(book)).out
 
 
+def test_limits_are_set_and_listed(book: Path) -> None:
+    """For a tenant, or one of its workloads, keys or models: the last word stands, what is not named has no limit."""
+    done = told(book, "limit set --tenant acme --requests-per-minute 600 --streams 20 --reason launch")
+    assert (done["requests_per_minute"], done["tokens_per_minute"], done["reason"]) == (600, None, "launch")
+    told(book, "limit set --tenant acme --workload search --tokens-per-minute 1000")
+    told(book, "limit set --tenant acme --key prod --tokens-per-minute 5")
+    told(book, "limit set --tenant acme --key prod")
+    told(book, "limit set --tenant acme --model gpt-4o --streams 1")
+    rows = {
+        (row["workload"], row["key"], row["model"]): row for row in told(book, "limit list --tenant acme")["limits"]
+    }
+    assert set(rows) == {(None, None, None), ("search", None, None), (None, "prod", None), (None, None, "gpt-4o")}
+    assert rows[None, "prod", None]["tokens_per_minute"] is None
+    out = run("limit", "list", "--book", str(book)).out
+    assert "workload search of tenant acme" in out and "1,000" in out
+
+
 def test_a_secret_is_read_from_the_environment_or_standard_input(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never from the command line, where every process of the machine could read it."""
     monkeypatch.setenv("OLD_KEY", "tb-old-secret-0123456789")
@@ -107,6 +124,11 @@ def test_a_secret_is_read_from_the_environment_or_standard_input(book: Path, mon
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [
+        ("limit set --tenant nobody --streams 1", 1, "there is no tenant 'nobody'"),
+        ("limit set --tenant acme --workload nothing --streams 1", 1, "there is no workload"),
+        ("limit set --tenant acme --key nothing --streams 1", 1, "there is no key 'nothing'"),
+        ("limit set --tenant acme --key prod --model m --streams 1", 2, "limits belong to one of them"),
+        ("limit set --tenant acme --streams 0", 2, "streams"),
         ("key add --tenant nobody --name k", 1, "there is no tenant 'nobody'; see: tollbook tenant list"),
         ("key add --tenant acme --name k --workload chess", 1, "there is no workload 'acme/chess'"),
         ("key add --tenant acme --name prod", 2, "has, or had, a key 'prod' already"),

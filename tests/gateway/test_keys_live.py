@@ -351,3 +351,15 @@ def test_the_chain_holds_after_all_that(stage: RealStage) -> None:
     assert ask(stage, "tbk_" + "0" * 46)[0] == 401
     found = verify(Path(stage.book))
     assert not [one for one in found.findings if one.code != "no_checkpoint"], found.findings
+
+
+def test_a_limit_holds_in_every_worker_at_once(stage: RealStage) -> None:
+    """Set while they serve: within seconds it holds over both workers together; lifted, it is gone."""
+    change(stage, "registry.add", kind="tenant", name="burst")
+    secret = new_key(stage, "burst-key", tenant="burst")
+    within(WITHIN, lambda: ask(stage, secret)[0] == 200)
+    change(stage, "limit.set", tenant="burst", requests_per_minute=1)
+    within(WITHIN, lambda: all(ask(stage, secret)[0] == 429 for _ in range(10)))
+    assert ask(stage, secret)[1]["error"]["code"] == "limit_requests"
+    change(stage, "limit.set", tenant="burst")
+    within(WITHIN, lambda: all(ask(stage, secret)[0] == 200 for _ in range(10)))

@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from tollbook.assembly.child import say
 from tollbook.core.clock import SECOND, Clock, now
 from tollbook.core.faults import BadInput
-from tollbook.core.settings import Settings, Tenant
+from tollbook.core.settings import Bounds, Limits, Settings, Tenant
 from tollbook.gateway.admission import Admission, Caller, Digest
 from tollbook.gateway.message import ClientRequest
 from tollbook.gateway.refusal import Refusal
+from tollbook.journal.registration import LimitSet
 from tollbook.registry import snapshot
 from tollbook.registry.registry import EVER
 from tollbook.registry.secret import hash_of, read_key, unseal
@@ -39,7 +40,7 @@ class Credentials:
         self._clock: Final = clock
         self._seen: tuple[int, int] | None = None
         self._head: snapshot.Head | None = None
-        self._known: list[Credential] = []
+        self._told = snapshot.Told()
         self._vouched = 0
         self._next = 0
         self._closed = True
@@ -72,16 +73,26 @@ class Credentials:
         callers: dict[str, Caller] = {}
         signers: dict[str, tuple[str, Caller]] = {}
         instants = [EVER]
-        for one in self._known:
+        limits = self._limits(settings)
+        for one in self._told.credentials:
             instants += [instant for instant in (one.since, one.until) if instant > at]
             if not one.since <= at < one.until:
                 continue
-            caller = Caller(_policy(settings, one), one.key, one.workloads)
+            caller = Caller(_policy(settings, one, limits), one.key, one.workloads)
             callers[one.hash] = caller
             if one.access_key_id is not None and (secret := _opened(key, one)) is not None:
                 signers[one.access_key_id] = (secret, caller)
         self._next = min(instants)
         return Admission(callers, _hash_by(key), self._digest, signers)
+
+    def _limits(self, settings: Settings) -> dict[str, Limits]:
+        """The limits of each tenant of whom the registry has some."""
+        found: dict[str, Limits] = {}
+        for told in self._told.limits:
+            known = settings.tenants.get(told.tenant)
+            former = found.get(told.tenant) or (known.limits if known is not None else Limits())
+            found[told.tenant] = _with(former, told)
+        return found
 
     def _read(self) -> bool:
         """Read the file if it was touched; whether it holds other credentials than before."""
@@ -94,7 +105,7 @@ class Credentials:
                 self._seen = (found.st_ino, found.st_mtime_ns)
                 return False
             former = None if self._head is None else self._head.digest
-            self._head, self._known = snapshot.read(self._root)
+            self._head, self._told = snapshot.read(self._root)
         except FileNotFoundError:
             return False
         except (BadInput, OSError) as fault:
@@ -104,13 +115,25 @@ class Credentials:
         return self._head.digest != former
 
 
-def _policy(settings: Settings, one: Credential) -> Tenant:
-    """The tenant's policy as it holds for a key: of the tenant's models, those that the key may ask for."""
+def _policy(settings: Settings, one: Credential, limits: dict[str, Limits]) -> Tenant:
+    """The tenant's policy as it holds for a key: of the tenant's models, those that the key may ask for; its limits as
+    the registry has them, else as the configuration does."""
     tenant = settings.tenants.get(one.tenant) or Tenant(name=one.tenant)
+    if one.tenant in limits:
+        tenant = replace(tenant, limits=limits[one.tenant])
     if not one.models:
         return tenant
     denied = tuple(name for name in one.models if tenant.models and name not in tenant.models)
     return replace(tenant, models=one.models, deny_models=(*tenant.deny_models, *denied))
+
+
+def _with(limits: Limits, told: LimitSet) -> Limits:
+    """Limits of a tenant with those that the registry has of it, or of something of its."""
+    bounds = {name: getattr(told, name) for name in Bounds.__struct_fields__}
+    if told.name is None:
+        return replace(limits, **bounds)
+    table = f"{told.kind}s"
+    return replace(limits, **{table: getattr(limits, table) | {told.name: Bounds(**bounds)}})
 
 
 def _opened(key: bytes, one: Credential) -> str | None:

@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from tollbook.core.clock import SECOND, Clock, format_instant, now
 from tollbook.core.faults import BadInput
-from tollbook.core.settings import AccessKeyId, Name
+from tollbook.core.settings import AccessKeyId, ModelName, Name, Quantity
 from tollbook.journal.book import Book
 from tollbook.journal.personal import ensure_keys
 from tollbook.journal.recording import BookLane
-from tollbook.journal.registration import Added, Change, KeyAdded, RegistryChanged, TransferPosted
+from tollbook.journal.registration import Added, Change, KeyAdded, LimitSet, RegistryChanged, TransferPosted
 from tollbook.registry import decisions, seeding, snapshot
 from tollbook.registry.decisions import Facts, KeyFacts
 from tollbook.registry.organisation import needs_transfer
@@ -63,6 +63,19 @@ class KeyAct(Struct, frozen=True, kw_only=True):
     overlap: int = 0
 
 
+class NewLimit(Struct, frozen=True, kw_only=True):
+    """A wish for limits: of the tenant, or of one of its workloads, keys or models."""
+
+    tenant: Name
+    workload: Name | None = None
+    key: Name | None = None
+    model: ModelName | None = None
+    requests_per_minute: Quantity | None = None
+    tokens_per_minute: Quantity | None = None
+    streams: Quantity | None = None
+    reason: str | None = None
+
+
 class Seeding(Struct, frozen=True, kw_only=True):
     """A configuration's tenants and keys, which enter where they are new."""
 
@@ -98,6 +111,7 @@ class RegistryKeeper:
             "registry.end": lambda arguments, actor: self.end(wish(arguments, Subject), actor),
             "key.add": lambda arguments, actor: self.add_key(wish(arguments, NewKey), actor),
             "key.rotate": lambda arguments, actor: self.rotate_key(wish(arguments, KeyAct), actor),
+            "limit.set": lambda arguments, actor: self.set_limit(wish(arguments, NewLimit), actor),
             "key.revoke": lambda arguments, actor: self.revoke_key(wish(arguments, KeyAct), actor),
         }
 
@@ -207,6 +221,27 @@ class RegistryKeeper:
         done = self._do([change], actor, None, wanted.reason)
         return {"key": key.name, "tenant": key.tenant, "revoked_at": done["effective"], **done}
 
+    def set_limit(self, wanted: NewLimit, actor: str) -> Document:
+        """Other limits for a tenant, or for one of its workloads, keys or models."""
+        scopes = {"workload": wanted.workload, "key": wanted.key, "model": wanted.model}
+        named = [(kind, name) for kind, name in scopes.items() if name is not None]
+        if len(named) > 1:
+            raise BadInput("limits belong to one of them: a workload, a key or a model")
+        kind, name = named[0] if named else ("tenant", None)
+        change = decisions.set_limit(
+            self.registry,
+            LimitSet(
+                tenant=wanted.tenant,
+                kind=kind,
+                name=name,
+                requests_per_minute=wanted.requests_per_minute,
+                tokens_per_minute=wanted.tokens_per_minute,
+                streams=wanted.streams,
+            ),
+            self._clock(),
+        )
+        return {**shown_limit(change), **self._do([change], actor, None, wanted.reason)}
+
     def _do(self, changes: list[Change], actor: str, effective: int | None, reason: str | None) -> Document:
         """Write changes as one entry and tell the workers; what was written."""
         known = self._append(changes, actor, effective=effective, reason=reason)
@@ -241,8 +276,8 @@ class RegistryKeeper:
         return self.registry.add(entry, self._lane.recorded, digest)
 
     def _tell(self, at: int) -> None:
-        told = snapshot.Snapshot(self._configuration, snapshot.credentials(self.registry, at))
-        snapshot.write(self._root, told)
+        told = snapshot.Told(snapshot.credentials(self.registry, at), list(self.registry.limits.values()))
+        snapshot.write(self._root, snapshot.Snapshot(self._configuration, told))
         self._next = snapshot.next_change(self.registry, at)
 
 
@@ -282,6 +317,17 @@ def _name(wanted: Subject) -> str:
     if wanted.facts.parent is None:
         raise BadInput("a workload belongs to a tenant: name it with --tenant")
     return workload_name(wanted.facts.parent, wanted.name)
+
+
+def shown_limit(change: LimitSet) -> Document:
+    """Limits as commands print them; null is no limit."""
+    return {
+        "tenant": change.tenant,
+        **{kind: change.name if change.kind == kind else None for kind in ("workload", "key", "model")},
+        "requests_per_minute": change.requests_per_minute,
+        "tokens_per_minute": change.tokens_per_minute,
+        "streams": change.streams,
+    }
 
 
 def _shown_key(change: KeyAdded, secret: str | None) -> Document:

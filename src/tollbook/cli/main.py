@@ -17,6 +17,7 @@ from tollbook.cli import (
     find,
     init,
     key,
+    limit,
     open_items,
     organisation,
     prices,
@@ -81,6 +82,7 @@ for name, command in (
 for kind in organisation.PARENTS:
     app.add_typer(organisation.noun(kind), name=kind)
 app.add_typer(key.app, name="key")
+app.add_typer(limit.app, name="limit")
 app.add_typer(transfer.app, name="transfer")
 app.add_typer(prices.app, name="prices")
 app.add_typer(charging.app, name="charging")

@@ -29,7 +29,7 @@ Failure: TypeAlias = Annotated[
 ]
 
 _Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
-_Quantity: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
+Quantity: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 
 _DURATION: Final = {"unit": "duration"}
 _SIZE: Final = {"unit": "size"}
@@ -188,13 +188,13 @@ class VendorKey(Struct, frozen=True, kw_only=True):
     account: Annotated[VendorId | None, Meta(description="The vendor's account that is billed.")] = None
     tenants: Annotated[tuple[Name, ...], Meta(description="The tenants it serves; empty: all.")] = ()
     requests_per_minute: Annotated[
-        _Quantity | None,
+        Quantity | None,
         Meta(
             description="What the vendor allows the key in 60 s. Tenants share it by weight, so that none starves "
             "another; what is above is not sent."
         ),
     ] = None
-    tokens_per_minute: Annotated[_Quantity | None, Meta(description="The same for tokens, input and output.")] = None
+    tokens_per_minute: Annotated[Quantity | None, Meta(description="The same for tokens, input and output.")] = None
     since: Annotated[str | None, Meta(extra=_DAY, description="The day from which its ids hold.")] = field(
         default=None, name="from"
     )
@@ -356,22 +356,22 @@ class FieldRule(Struct, frozen=True, kw_only=True):
 class Bounds(Struct, frozen=True, kw_only=True):
     """Most requests, tokens and streams. What is above is refused with 429 and not sent. Absent: no limit."""
 
-    requests_per_minute: Annotated[_Quantity | None, Meta(description="Most requests in any 60 s.")] = None
+    requests_per_minute: Annotated[Quantity | None, Meta(description="Most requests in any 60 s.")] = None
     tokens_per_minute: Annotated[
-        _Quantity | None,
+        Quantity | None,
         Meta(
             description="Most tokens in any 60 s, input and output. A request under way counts with a token for four "
             "bytes of its body and the output that it allows, until its usage is known."
         ),
     ] = None
-    streams: Annotated[_Quantity | None, Meta(description="Most streamed answers at once.")] = None
+    streams: Annotated[Quantity | None, Meta(description="Most streamed answers at once.")] = None
 
 
 class Limits(Bounds, frozen=True, kw_only=True):
     """How much of the gateway a tenant may take: as a whole, and by its workloads, keys and models."""
 
     concurrent: Annotated[
-        _Quantity | None,
+        Quantity | None,
         Meta(
             description="Most requests at once, those whose client left and which are still read included. More are "
             "refused with 429. Absent: no limit."

@@ -78,7 +78,19 @@ class KeyRevoked(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_fiel
     name: str
 
 
-Change = Added | Moved | Ended | KeyAdded | KeyRotated | KeyRevoked
+class LimitSet(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="act", tag="limit_set"):
+    """The limits of a tenant, or of one of its workloads, keys or models (`kind` and `name`), in the place of those it
+    had: absent is no limit."""
+
+    tenant: str
+    kind: str = "tenant"
+    name: str | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    streams: int | None = None
+
+
+Change = Added | Moved | Ended | KeyAdded | KeyRotated | KeyRevoked | LimitSet
 
 
 class RegistryChanged(Struct, frozen=True, omit_defaults=True, kw_only=True):

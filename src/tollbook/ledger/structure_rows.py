@@ -12,6 +12,7 @@ from tollbook.journal.registration import (
     Ended,
     KeyAdded,
     KeyRotated,
+    LimitSet,
     Moved,
     RegistryChanged,
     TransferPosted,
@@ -26,6 +27,7 @@ _ACTS: Final = {
     "KeyAdded": "key_added",
     "KeyRotated": "key_rotated",
     "KeyRevoked": "key_revoked",
+    "LimitSet": "limit_set",
 }
 
 
@@ -60,6 +62,9 @@ def _change(change: Change) -> Row:
         return (act, change.kind, change.name, *facts, None, None, None, None)
     if isinstance(change, Ended):
         return (act, change.kind, change.name, None, None, None, None, None, None, None, None)
+    if isinstance(change, LimitSet):
+        name = change.tenant if change.name is None else change.name
+        return (act, change.kind, name, change.tenant, None, None, None, None, None, None, None)
     owner = workloads = models = expires = None
     if isinstance(change, KeyAdded):
         owner, expires = change.owner, change.expires

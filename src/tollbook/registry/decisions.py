@@ -10,7 +10,17 @@ from msgspec import Struct
 from tollbook.core.clock import format_instant
 from tollbook.core.faults import BadInput, NotFound
 from tollbook.core.settings import ModelName, Name
-from tollbook.journal.registration import Added, Change, Ended, KeyAdded, KeyRevoked, KeyRotated, KeySecret, Moved
+from tollbook.journal.registration import (
+    Added,
+    Change,
+    Ended,
+    KeyAdded,
+    KeyRevoked,
+    KeyRotated,
+    KeySecret,
+    LimitSet,
+    Moved,
+)
 from tollbook.registry.registry import KINDS, MODES, Key, Registry, Subject, workload_name
 
 _CHILDREN: Final = {"entity": "unit", "unit": "tenant", "tenant": "workload"}
@@ -123,6 +133,18 @@ def revoke_key(key: Key, at: int) -> KeyRevoked:
     if key.revoked is not None:
         raise BadInput(f"key {key.tenant}/{key.name} was revoked at {format_instant(key.revoked)} already")
     return KeyRevoked(tenant=key.tenant, name=key.name)
+
+
+def set_limit(registry: Registry, wanted: LimitSet, at: int) -> LimitSet:
+    """The limits of a tenant, or of one of its workloads, keys or models. What a model is, the configuration says."""
+    active(registry, "tenant", wanted.tenant, at)
+    if wanted.kind == "workload":
+        active(registry, "workload", workload_name(wanted.tenant, wanted.name or ""), at)
+    if wanted.kind == "key":
+        key_named(registry, wanted.name or "", wanted.tenant)
+    if wanted == registry.limits.get((wanted.tenant, wanted.kind, wanted.name)):
+        raise BadInput("the limits are so already; nothing was changed")
+    return wanted
 
 
 def key_named(registry: Registry, name: str, tenant: str | None = None) -> Key:

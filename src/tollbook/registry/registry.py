@@ -21,6 +21,7 @@ from tollbook.journal.registration import (
     KeyRevoked,
     KeyRotated,
     KeySecret,
+    LimitSet,
     Moved,
     RegistryChanged,
     TransferPosted,
@@ -108,6 +109,8 @@ class Registry:
         self.suspicions: Final[list[TransferPosted]] = []
         """What was carried over because its key was under suspicion."""
         self.keys: Final[dict[tuple[str, str], Key]] = {}
+        self.limits: Final[dict[tuple[str, str, str | None], LimitSet]] = {}
+        """By tenant, kind and name; those that were set last."""
         self._history: Final[dict[tuple[str, str], list[tuple[Recorded, Added | Moved | Ended]]]] = {}
 
     @classmethod
@@ -136,6 +139,8 @@ class Registry:
         for change in entry.changes:
             if isinstance(change, Added | Moved | Ended):
                 self._history.setdefault((change.kind, change.name), []).append((known, change))
+            elif isinstance(change, LimitSet):
+                self.limits[change.tenant, change.kind, change.name] = change
             else:
                 self._change_key(known, change)
         return known

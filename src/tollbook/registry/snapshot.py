@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from tollbook.core.faults import BadInput
 from tollbook.journal.files import write_whole
+from tollbook.journal.registration import LimitSet
 from tollbook.registry.registry import EVER, KeptSecret, Key, Registry
 
 _HEAD_LIMIT: Final = 512
@@ -45,7 +46,14 @@ class Snapshot(Struct, frozen=True):
     """What the file holds."""
 
     configuration: str | None
-    credentials: list[Credential]
+    told: "Told"
+
+
+class Told(Struct, frozen=True):
+    """The second line: who may come in, and within which limits."""
+
+    credentials: list[Credential] = []
+    limits: list[LimitSet] = []
 
 
 def path_of(book_root: Path) -> Path:
@@ -98,7 +106,7 @@ def next_change(registry: Registry, at: int) -> int:
 
 def write(book_root: Path, snapshot: Snapshot) -> None:
     """Put a snapshot in the place of the one before."""
-    body = msgspec.json.encode(snapshot.credentials)
+    body = msgspec.json.encode(snapshot.told)
     head = Head(digest=_digest(body), configuration=snapshot.configuration)
     write_whole(path_of(book_root), msgspec.json.encode(head) + b"\n" + body + b"\n")
 
@@ -118,14 +126,14 @@ def read_head(book_root: Path) -> Head:
         raise BadInput(f"{path_of(book_root)} cannot be read: {fault}") from fault
 
 
-def read(book_root: Path) -> tuple[Head, list[Credential]]:
+def read(book_root: Path) -> tuple[Head, Told]:
     """The whole. Raises FileNotFoundError; BadInput when it cannot be read or is not whole."""
     head, _, body = path_of(book_root).read_bytes().rstrip(b"\n").partition(b"\n")
     try:
         told = msgspec.json.decode(head, type=Head)
         if told.digest != _digest(body):
             raise BadInput(f"{path_of(book_root)} is not whole; the running scribe writes it anew")
-        return told, msgspec.json.decode(body, type=list[Credential])
+        return told, msgspec.json.decode(body, type=Told)
     except msgspec.MsgspecError as fault:
         raise BadInput(f"{path_of(book_root)} cannot be read: {fault}") from fault
 
