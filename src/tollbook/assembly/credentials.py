@@ -50,6 +50,11 @@ class Credentials:
         """The digest of the configuration that has entered the registry; None while none has since its start."""
         return None if self._head is None else self._head.configuration
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody is let in: nothing is known, or nobody has vouched for it lately."""
+        return self._closed
+
     def look(self, settings: Settings) -> bool:
         """Look at the snapshot; whether who may come in has changed since the last look."""
         changed = self._read()

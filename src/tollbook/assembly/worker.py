@@ -184,7 +184,7 @@ class Worker:
         until = asyncio.get_running_loop().time() + FIRST_LOOK_SECONDS
         while not self._stopping.is_set() and asyncio.get_running_loop().time() < until:
             self._look()
-            if self._credentials.configuration == self._policy.settings.digest:
+            if not self._credentials.closed and self._credentials.configuration == self._policy.settings.digest:
                 return
             await asyncio.sleep(TICK_SECONDS / 4)
 

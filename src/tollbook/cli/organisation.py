@@ -14,6 +14,7 @@ from tollbook.cli.provenance import provenance
 from tollbook.cli.secret_screen import show_secret
 from tollbook.cli.transfer import show_legs, shown
 from tollbook.core.clock import format_instant, now
+from tollbook.core.faults import BadInput
 
 if TYPE_CHECKING:
     from tollbook.registry.registry import Recorded, Registry, Subject
@@ -160,6 +161,8 @@ def add_tenant(
     """
     wanted = _wanted("tenant", name, unit, owner, cost_centre, mode, effective, reason)
     wanted["workloads"] = workload or []
+    if key is None and (expires is not None or models is not None):
+        raise BadInput("--expires and --models are of a key: name it with --key")
     if key is not None:
         facts = {"name": key, "models": read_names(models), "owner": owner}
         wanted["key"] = facts | {"expires": read_instant("--expires", expires)}

@@ -5,6 +5,7 @@ are told by number: how many of `cuts` (instants from which something held) it i
 (positions at which something became known). So a ledger can sum by them without knowing the registry.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
@@ -49,7 +50,7 @@ class Organisation:
         if self._mode == RESTATED:
             return None
         position = self.epochs[epoch - 1] if epoch else -1
-        return sum(known.position <= position for known in self._registry.entries)
+        return bisect_right(self._registry.entries, position, key=lambda known: known.position)
 
 
 def cuts(entries: Iterable[Recorded]) -> list[int]:
