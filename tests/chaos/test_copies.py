@@ -132,11 +132,13 @@ def test_a_lost_machine_costs_what_was_not_shipped(tmp_path: Path) -> None:
             house.kill_all()
         key = (house.book / "keys" / "signing.key").read_bytes()
         (tmp_path / "signing.key").write_bytes(key)
+        (tmp_path / "registry.key").write_bytes((house.book / "keys" / "registry.key").read_bytes())
         opened_before, _ = journaled(house.book)
         house.book.rename(tmp_path / "lost")
         copy = read_copy(place)
         assert copy is not None and lost_at - copy.made < (every + 2) * 1_000_000
-        done = run("restore", str(place), "--book", str(house.book), "--signing-key", str(tmp_path / "signing.key"))
+        keys = ("--signing-key", str(tmp_path / "signing.key"), "--registry-key", str(tmp_path / "registry.key"))
+        done = run("restore", str(place), "--book", str(house.book), *keys)
         assert done["verified"] and done["servable"]
         opened, settled = journaled(house.book)
         missing = opened_before.keys() - opened.keys()

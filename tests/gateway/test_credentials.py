@@ -13,7 +13,7 @@ from tollbook.gateway.refusal import Refusal
 from tollbook.gateway.routing import may_use
 from tollbook.registry import snapshot
 from tollbook.registry.secret import hash_of, kept_form, make_key, read_key
-from tollbook.registry.snapshot import Credential, Snapshot
+from tollbook.registry.snapshot import Credential, Snapshot, Told
 
 SETTINGS = Settings(book="b", tenants={"acme": Tenant(name="acme", models=("fast", "smart"), deny_models=("old",))})
 
@@ -29,7 +29,7 @@ class Door:
         self.credentials = Credentials(root, lambda tenant, value, kind: value, lambda: self.now)
 
     def tell(self, *told: Credential) -> None:
-        snapshot.write(self.root, Snapshot("c", list(told)))
+        snapshot.write(self.root, Snapshot("c", Told(list(told))))
 
     def credential(self, secret: str, **facts: object) -> Credential:
         known = {"tenant": "acme", "key": "k", "workloads": ("w",)} | facts
@@ -125,6 +125,18 @@ def test_a_tenant_without_policy_has_the_default_one(door: Door) -> None:
     assert (caller.tenant.name, may_use(caller.tenant, "anything")) == ("new", True)
 
 
+@pytest.mark.parametrize("workloads", [(), ("w",), ("w", "v")])
+def test_only_a_key_made_for_some_workloads_is_limited_to_them(door: Door, workloads: tuple[str, ...]) -> None:
+    """Whatever the file says of the tenant's workloads: the desk tells the two apart by this."""
+    settings = Settings(book="b", tenants={"acme": Tenant(name="acme", workloads=("w", "old"))})
+    for limited in (False, True) if workloads else (False,):
+        door.tell(door.credential("s", workloads=workloads, limited=limited))
+        door.credentials.look(settings)
+        request = ClientRequest(b"POST", b"/", b"", [(b"api-key", b"s")], b"", True)
+        caller = door.credentials.admission(settings).caller(request)
+        assert (caller.workloads != caller.tenant.workloads) is limited
+
+
 def test_one_signer_that_cannot_be_opened_closes_the_door_to_nobody_else(door: Door) -> None:
     """It is said, and the others come in."""
     kept = kept_form(b"x" * 32, "sealed-under-another-key", "TBKOTHER")
@@ -143,4 +155,4 @@ def test_without_the_registry_s_key_nobody_is_recognised(door: Door) -> None:
     path.unlink()
     assert door.ask("s") == "503 registry_stale"
     path.write_bytes(kept)
-    assert door.judged("s") == "k"
+    assert door.credentials.look(SETTINGS) and door.judged("s") == "k"

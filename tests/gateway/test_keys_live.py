@@ -120,6 +120,11 @@ def test_a_team_comes_on_board_with_one_command(stage: RealStage) -> None:
     path = f"/tollbook/v1/requests/{told['id']}"
     assert stage.get(path, ACME)[0] != 200
     assert stage.get(path, secret)[0] == 200
+    other = new_key(stage, "team-x-other", tenant="team-x")
+    change(stage, "registry.add", kind="workload", name="more", facts={"parent": "team-x"})
+    limited = new_key(stage, "team-x-more", tenant="team-x", workloads=["more"])
+    within(WITHIN, lambda: all_say(stage, limited, 200))
+    assert (stage.get(path, other)[0], stage.get(path, limited)[0] == 200) == (200, False)
 
 
 def test_a_key_revoked_under_load_is_refused_by_every_worker(stage: RealStage) -> None:

@@ -74,6 +74,7 @@ class Credentials:
             key = read_key(self._root)
         except BadInput as fault:
             say(str(fault))
+            self._next = at  # tried again at each look, until the file is back
             return Closed({}, _no_hash, self._digest)
         callers: dict[str, Caller] = {}
         signers: dict[str, tuple[str, Caller]] = {}
@@ -122,8 +123,10 @@ class Credentials:
 
 def _policy(settings: Settings, one: Credential, limits: dict[str, Limits]) -> Tenant:
     """The tenant's policy as it holds for a key: of the tenant's models, those that the key may ask for; its limits as
-    the registry has them, else as the configuration does."""
+    they were set while serving, if they were. Its workloads are the registry's: the desk shows everything to a key that
+    has all of them, else only what is of its own."""
     tenant = settings.tenants.get(one.tenant) or Tenant(name=one.tenant)
+    tenant = replace(tenant, workloads=() if one.limited else one.workloads)
     if one.tenant in limits:
         tenant = replace(tenant, limits=limits[one.tenant])
     if not one.models:

@@ -33,6 +33,7 @@ class Wanted(NamedTuple):
     source: Path
     book: Path
     signing_key: Path | None = None
+    registry_key: Path | None = None
     erasures: Path | None = None
     drill: bool = False
     verified: bool = True
@@ -84,7 +85,8 @@ def restore(wanted: Wanted, actor: str) -> Restored:
             told = "\n".join(finding.message for finding in found.findings[:SHOWN])
             raise BrokenPromise(f"{wanted.source} does not verify ({len(found.findings)} findings):\n{told}")
         erased, later = _erase_again(draft, wanted.erasures)
-        servable = _place_key(draft, wanted.signing_key) and not wanted.drill
+        _place_key(draft, "registry.key", "--registry-key", wanted.registry_key)
+        servable = _place_key(draft, "signing.key", "--signing-key", wanted.signing_key) and not wanted.drill
         if servable:
             _become_book(draft, copy, later, actor)
         totals, compared = _fold(draft, copy) if wanted.verified else (None, False)
@@ -138,14 +140,14 @@ def _erasures_of(draft: Path, later: Path) -> list[PersonalErased]:
     return recover(later).erasures
 
 
-def _place_key(draft: Path, signing_key: Path | None) -> bool:
-    """Put the signing key in its place, if there is one; whether the book now has it."""
-    place = draft / "keys" / "signing.key"
-    if signing_key is not None:
+def _place_key(draft: Path, name: str, option: str, given: Path | None) -> bool:
+    """Put a key in its place, if there is one; whether the book now has it."""
+    place = draft / "keys" / name
+    if given is not None:
         try:
-            write_whole(place, signing_key.read_bytes())
+            write_whole(place, given.read_bytes())
         except OSError as fault:
-            raise BadInput(f"--signing-key: {signing_key} cannot be read: {fault.strerror}") from fault
+            raise BadInput(f"{option}: {given} cannot be read: {fault.strerror}") from fault
     return place.exists()
 
 

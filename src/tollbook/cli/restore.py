@@ -28,6 +28,10 @@ def restore(
     signing_key: Annotated[
         Path | None, typer.Option(help="The book's signing key, when the copy does not hold it.")
     ] = None,
+    registry_key: Annotated[
+        Path | None,
+        typer.Option("--registry-key", help="The key that tenants' secrets are hashed with, where the copy lacks it."),
+    ] = None,
     erasures: Annotated[
         Path | None, typer.Option(help="A later copy of the book: what was erased since is erased here, too.")
     ] = None,
@@ -46,7 +50,9 @@ def restore(
 
     if drill is not None and not verify:
         raise typer.BadParameter("a drill verifies; leave --no-verify out", param_hint="--drill")
-    wanted = Wanted(source, book, signing_key=signing_key, erasures=erasures, verified=verify)
+    wanted = Wanted(
+        source, book, signing_key=signing_key, registry_key=registry_key, erasures=erasures, verified=verify
+    )
     document = document_of(service.restore_book(wanted, drill), {"from": str(source), "drill": drill is not None})
     if json:
         screen.print_json(document)

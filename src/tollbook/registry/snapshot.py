@@ -21,12 +21,14 @@ _HEAD_LIMIT: Final = 512
 
 
 class Credential(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One secret that opens the gateway between two instants. `workloads` are all that its key may name."""
+    """One secret that opens the gateway between two instants. `workloads` are all that its key may name; `limited`: it
+    was made for these, and sees nothing of others."""
 
     hash: str
     tenant: str
     key: str
     workloads: tuple[str, ...]
+    limited: bool = False
     models: tuple[str, ...] = ()
     since: int = 0
     until: int = EVER
@@ -88,6 +90,7 @@ def _credential(key: Key, kept: KeptSecret, workloads: tuple[str, ...], until: i
         tenant=key.tenant,
         key=key.name,
         workloads=workloads,
+        limited=bool(key.workloads),
         models=key.models,
         since=kept.since,
         until=min(until, kept.until),
