@@ -65,7 +65,9 @@ def change(
     if json:
         screen.print_json(document)
     else:
-        screen.console().print(Text(f"{_whose(document)}: {_told(document)}; every worker keeps it after 5 seconds"))
+        entry, actor = document["entry"], screen.escape(document["actor"])
+        screen.console().print(Text(f"{_whose(document)}: {_told(document)}; every worker keeps to it after 5 seconds"))
+        screen.console().print(Text(f"entry {entry['sequence']} of {screen.escape(entry['lane'])}, by {actor}", "dim"))
 
 
 @app.command("list")
@@ -98,7 +100,10 @@ def show_list(document: Document) -> RenderableType:
     """The screen of `limit list`."""
     if not document["limits"]:
         return Text("no limit was set here; those of the configuration hold")
-    table = Table("whose", *_WORDS.values(), box=None)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("whose")
+    for word in _WORDS.values():
+        table.add_column(word, justify="right")
     for row in document["limits"]:
         table.add_row(Text(_whose(row)), *("none" if row[name] is None else f"{row[name]:,}" for name in _WORDS))
     return table
