@@ -116,6 +116,14 @@ class House:
         """Start the gateway and return at once."""
         self.supervisor = self._run("tollbook", "serve", "--config", str(self.config), log=self.log)
 
+    def replace(self, seconds: float = WAIT_SECONDS) -> None:
+        """Start the gateway again beside the one that runs, to take over from it, and wait until that has left."""
+        former, self.supervisor = self.supervisor, None
+        assert former is not None
+        self.supervisor = self._run("tollbook", "serve", "--config", str(self.config), "--replace", log=self.log)
+        assert former.wait(seconds) == 0, self.log.read_text(errors="replace")[-2000:]
+        until(lambda: all(self.children(role) for role in ROLES), "not all children run")
+
     def stop(self, seconds: float = WAIT_SECONDS) -> None:
         """Stop the gateway in order."""
         assert self.supervisor is not None

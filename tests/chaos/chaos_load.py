@@ -105,6 +105,7 @@ def _asked(kind: Kind, content: str) -> tuple[str, dict[str, object]]:
 
 class Load:
     """Clients in a thread of their own, from entering the block to leaving it, or until `most` requests are answered.
+    `unanswered` are requests that were refused a connection, or whose connection ended before an answer began.
 
     Each sends one request after the other over a connection that it opens again when it breaks.
     """
@@ -120,6 +121,7 @@ class Load:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self.answers: list[Answer] = []
+        self.unanswered: list[str] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -156,13 +158,15 @@ class Load:
             await asyncio.sleep(chance.uniform(0, 2 * self._pause))
             kind, tenant = chance.choice(KINDS), chance.choice(list(KEYS))
             try:
-                if reader is None or writer is None:
+                if reader is None or writer is None or reader.at_eof():  # as a pool looks before it uses one again
                     reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=LIMIT)
                 writer.write(request(kind, tenant, user=f"user-{chance.randrange(50)}@{tenant}.example"))
                 answer = await read_answer(reader, kind)
             except OSError:
                 answer = Answer(None, 0, False)
-            if answer.status:
+            if not answer.status:
+                self.unanswered.append(kind.name)
+            else:
                 self.answers.append(answer)
                 if self._left is not None and answer.status != 503:
                     self._left -= 1

@@ -94,10 +94,12 @@ class FromWorker(Struct, frozen=True, omit_defaults=True):
 
 
 class ToWorker(Struct, frozen=True, omit_defaults=True):
-    """The supervisor's word: a new policy; else an answer: new lanes, or none yet."""
+    """The supervisor's word: a new policy; that another took over and this one is to leave without a haste; else an
+    answer: new lanes, or none yet."""
 
     lanes: LaneNames | None = None
     policy: Policy | None = None
+    retire: bool = False
 
 
 class FromDesk(Struct, frozen=True, omit_defaults=True):

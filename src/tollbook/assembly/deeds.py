@@ -29,7 +29,11 @@ def deeds(
         drilled = msgspec.json.decode(arguments["entry"], type=RestoreDrilled)
         return lane.append("restore.drilled", replace(drilled, actor=actor))
 
-    return {"erase": erase_person, "drilled": record_drill, **registry.acts, **transferring.acts}
+    def replace_key(arguments: dict[str, Any], actor: str) -> Any:
+        return msgspec.to_builtins(lane.replace_key(arguments["reason"], actor, arguments["trusted"]))
+
+    ours = {"erase": erase_person, "drilled": record_drill, "replace-key": replace_key}
+    return {**ours, **registry.acts, **transferring.acts}
 
 
 def do(root: Path, act: str, arguments: dict[str, Any]) -> Any:

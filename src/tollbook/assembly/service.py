@@ -3,7 +3,7 @@ person in it."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from tollbook.assembly.supervisor import Supervisor
 from tollbook.core.faults import BadInput
 from tollbook.core.settings import Secrets, Settings
 from tollbook.journal.book import Book
+from tollbook.journal.entry import KeyRotated
 from tollbook.journal.heads import recover
 from tollbook.journal.recording import BookLane
 from tollbook.journal.registration import RegistryChanged, TransferPosted
@@ -53,13 +54,20 @@ def serve(
     secrets: Secrets,
     listening: Callable[[str], None] = lambda address: None,
     source: Source | None = None,
+    *,
+    successor: Sequence[str] | None = None,
+    replace: bool = False,
 ) -> None:
-    """Run the gateway and the book until SIGTERM; `source` is asked for another configuration at SIGHUP.
+    """Run the gateway and the book until SIGTERM; `source` is asked for another configuration at SIGHUP, `successor` is
+    the command that SIGUSR2 starts to take over. With `replace` this one takes over from the one that runs.
 
     Raises BadInput, BookLocked when it cannot begin.
     """
-    supervisor = Supervisor(settings, secrets, __version__, listening, source)
-    asyncio.run(supervisor.run())
+
+    async def run() -> None:
+        await Supervisor(settings, secrets, __version__, listening, source, successor).run(replace=replace)
+
+    asyncio.run(run())
 
 
 def erase_person(root: Path, tenant: str, user: str, basis: str) -> dict[str, Any]:
@@ -124,3 +132,16 @@ def transfer_of(root: Path, digest: str, seconds: float) -> TransferPosted | Non
         if time.monotonic() > until:
             return None
         time.sleep(TRANSFER_POLL_SECONDS)
+
+
+def replace_signing_key(root: Path, reason: str, trusted: int | None) -> KeyRotated:
+    """Sign by a new key from now on, through the running scribe, or as the book's writer when none runs."""
+    if reason != "lost":
+        return msgspec.convert(do(root, "replace-key", {"reason": reason, "trusted": trusted}), KeyRotated)
+    lane = BookLane.open(Book.open(root), release=__version__, lost=True)
+    try:
+        done = lane.replace_key(reason, local_actor(), trusted)
+        lane.advance(lane.keeper())
+    finally:
+        lane.close("key replaced")
+    return done

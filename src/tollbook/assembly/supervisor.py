@@ -6,12 +6,13 @@ writing; the desk answers questions. Each may die without the others noticing.
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -30,16 +31,19 @@ from tollbook.assembly.boot import (
     WorkerBoot,
 )
 from tollbook.assembly.child import TRY_LATER_SECONDS, Backoff, Running, say, start, terminate
+from tollbook.assembly.handover import LEAVE, RETIRE, Predecessor, Succession
+from tollbook.assembly.listening import BIND_SECONDS, address_of, bind, check_listener
+from tollbook.assembly.notify import notify
 from tollbook.assembly.prices import active_prices
 from tollbook.assembly.reaping import Registrar, known_heads
+from tollbook.assembly.regions import Regions
 from tollbook.assembly.reloading import Reloaded, Source, check_change
 from tollbook.assembly.seeding import seed
 from tollbook.core.charging import UNSETTLED
 from tollbook.core.clock import now
 from tollbook.core.digest import canonical_json
-from tollbook.core.faults import BadInput, Fault, JournalUnavailable
+from tollbook.core.faults import BadInput, BookLocked, Fault, JournalUnavailable
 from tollbook.core.settings import Secrets, Settings, recorded_form
-from tollbook.gateway.counters import Counters
 from tollbook.gateway.tls import server_context
 from tollbook.journal.book import Book, BookLock
 from tollbook.journal.entry import ConfigurationLoaded
@@ -47,14 +51,13 @@ from tollbook.journal.objects import ObjectStore
 from tollbook.journal.personal import ensure_keys
 
 HEARTBEAT_SECONDS: Final = 4.0
-BIND_SECONDS: Final = 15.0
 CHILD_GRACE_SECONDS: Final = 30.0
 IN_FORCE_SECONDS: Final = 5.0
 SEED_RETRY_SECONDS: Final = 0.1
 
 
 class Supervisor:
-    """`listening` is told the address each time a worker is ready."""
+    """`listening` is told the address each time a worker is ready; `successor` is the command that SIGUSR2 starts."""
 
     def __init__(
         self,
@@ -63,7 +66,9 @@ class Supervisor:
         release: str,
         listening: Callable[[str], None] = lambda address: None,
         source: Source | None = None,
+        successor: Sequence[str] | None = None,
     ) -> None:
+        self._successor: Final = successor
         self._settings = settings
         self._secrets = vault
         self._source: Final = source
@@ -76,62 +81,183 @@ class Supervisor:
         self._release: Final = release
         self._listening: Final = listening
         self._book: Final = Book.open(Path(settings.book))
+        self._lock_path: Final = self._book.root / "run" / "supervisor.lock"
+        self._lock: BookLock | None = None
         self._stopping = asyncio.Event()
         self._children: Final[dict[str, Running]] = {}
-        self._regions: Final = _Regions(self._book.root / "run" / "counters", 2 * settings.gateway.workers)
+        self._regions: Final = Regions(self._book.root / "run", 2 * settings.gateway.workers)
         self._failure: BaseException | None = None
+        self._ready: Final[set[str]] = set()
+        self._retired: Final[set[str]] = set()
+        self._left = False
+        self._alone: Final = asyncio.Event()
+        self._alone.set()
+        self._again: Final[set[asyncio.Task[None]]] = set()
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; then drain, close every lane and return."""
-        loop = asyncio.get_running_loop()
+    async def run(self, *, replace: bool = False) -> None:
+        """Serve until SIGTERM or SIGINT; then drain, close every lane and return. With `replace`, take over from the
+        supervisor that serves this book now, which leaves; so does this one when another takes over from it.
+
+        Raises BadInput when there is none to take over from, or this one is to listen elsewhere; BookLocked.
+        """
         self._book.check_writable()
-        with BookLock(self._book.root / "run" / "supervisor.lock"):
-            for name in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(name, self._stopping.set)
-            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-            if self._settings.gateway.tls is not None:
-                server_context(self._settings.gateway.tls)  # each worker makes its own; one that cannot is told of here
-            listener = await _bind(self._settings.gateway.listen)
-            self._address = _address(listener)
-            try:
-                await self._serve(listener)
-            finally:
-                listener.close()
+        if self._settings.gateway.tls is not None:
+            server_context(self._settings.gateway.tls)  # each worker makes its own; one that cannot is told of here
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGUSR2, self._start_successor)
+        if replace:
+            await self._take_over()
+        else:
+            with BookLock(self._lock_path):
+                listener = await bind(self._settings.gateway.listen)
+                try:
+                    await self._serve(listener, None)
+                finally:
+                    listener.close()
 
-    async def _serve(self, listener: socket.socket) -> None:
+    async def _take_over(self) -> None:
+        """Serve on another supervisor's listening socket. Its lock is ours once it has gone."""
+        former = Predecessor(self._book.root)
+        check_listener(former.listener, self._settings.gateway.listen)
+        say(f"taking over from process {former.told.process}, release {former.told.release}")
+        try:
+            await self._serve(former.listener, former)
+        finally:
+            former.listener.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    async def _serve(self, listener: socket.socket, former: Predecessor | None) -> None:
         settings, root = self._settings, self._book.root
+        self._address = address_of(listener)
         year = datetime.now(UTC).year
         ensure_keys(root, list(settings.tenants), [year, year + 1])
         borne_by = settings.charging_rules.bearers()[UNSETTLED]
         registrar = Registrar(self._book, self._release, settings.digest, settings.journal.ballast, borne_by)
         self._registrar = registrar
         self._record_configuration(settings)
+        if former is None:
+            self._regions.remove_others()
         self._regions.make()
         workers = [
-            self._keep(f"worker {n}", self._worker(registrar, listener)) for n in range(settings.gateway.workers)
+            self._task(self._keep(f"worker {n}", self._worker(registrar, listener)))
+            for n in range(settings.gateway.workers)
         ]
-        book = [
-            self._keep("scribe", self._scribe),
-            self._keep("desk", self._plain("tollbook.assembly.desk", self._desk_boot)),
-        ]
-        if settings.journal.ship is not None:
-            book.append(self._keep("shipper", self._plain("tollbook.assembly.shipper", self._book_boot)))
-        beating = asyncio.create_task(self._beat(registrar))
-        reaping = asyncio.create_task(self._reap(registrar))
-        keeping = [asyncio.create_task(one) for one in (*book, *workers)]
-        for task in (beating, reaping, *keeping):
-            task.add_done_callback(self._done)
+        beating = self._task(self._beat(registrar))
+        if former is not None:
+            seeding = self._task(self._seed(settings))  # our workers wait for what is new; the former's scribe knows it
+            await self._succeed(former)
+            seeding.cancel()
+        book = [self._task(self._keep(name, once)) for name, once in self._book_children()]
+        reaping = self._task(self._reap(registrar))
+        succession = Succession(
+            root,
+            listener,
+            self._release,
+            begin=self._alone.clear,
+            retire=self._retire_one,
+            leave=self._leave,
+            broken=self._go_on,
+        )
+        waiting = self._task(succession.wait())
         await self._stopping.wait()
-        listener.close()  # who connects from now on is told at once that nobody listens
-        await self._stop(keeping[len(book) :], lambda name: name.startswith("worker"), settings.gateway.shutdown_grace)
+        if not self._left:
+            notify("STOPPING=1")
+            waiting.cancel()
+        listener.close()  # who connects from now on is told at once that nobody listens, unless another does
+        self._alone.set()
+        await self._stop(workers, lambda name: name.startswith("worker"), settings.gateway.shutdown_grace)
         await asyncio.wait([reaping])
         beating.cancel()
         with contextlib.suppress(JournalUnavailable):
             registrar.close("stopped")
-        await self._stop(keeping[:2], lambda name: name in ("scribe", "desk"), 0)
-        await self._stop(keeping[2 : len(book)], lambda name: True, 0)  # the copy's last round: all there ever was
+        await self._stop(book[:2], lambda name: name in ("scribe", "desk"), 0)
+        await self._stop(book[2:], lambda name: True, 0)  # the copy's last round: all there ever was
         if self._failure is not None:
             raise self._failure
+
+    def _book_children(self) -> list[tuple[str, Callable[[str], Awaitable[Running | None]]]]:
+        children = [("scribe", self._scribe), ("desk", self._plain("tollbook.assembly.desk", self._desk_boot))]
+        if self._settings.journal.ship is not None:
+            children.append(("shipper", self._plain("tollbook.assembly.shipper", self._book_boot)))
+        return children
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._done)
+        return task
+
+    # --- one supervisor after the other
+
+    async def _succeed(self, former: Predecessor) -> None:
+        """For each of our workers that takes requests one of the former's leaves; at the end the former does."""
+        for count in range(1, self._settings.gateway.workers + 1):
+            while len(self._ready) < count and not self._stopping.is_set():
+                self._heard.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._heard.wait(), HEARTBEAT_SECONDS)
+            if self._stopping.is_set():
+                return  # without our word the former goes on
+            await former.say(RETIRE)
+        await former.say(LEAVE)
+        say("the former supervisor leaves; its open answers end first")
+        await former.gone()
+        self._lock = await self._lock_soon()
+        self._regions.remove_others()
+        notify(f"MAINPID={os.getpid()}", "READY=1")
+        say("the former supervisor has left")
+
+    async def _lock_soon(self) -> BookLock:
+        """The supervisor's lock, which one that is leaving gives back last."""
+        until = asyncio.get_running_loop().time() + BIND_SECONDS
+        while True:
+            try:
+                return BookLock(self._lock_path)
+            except BookLocked:
+                if asyncio.get_running_loop().time() > until:
+                    raise
+            await asyncio.sleep(0.1)
+
+    def _retire_one(self) -> None:
+        for name, running in self._children.items():
+            if name.startswith("worker") and name not in self._retired and running.process.returncode is None:
+                self._retired.add(name)
+                running.channel.send(ToWorker(retire=True))
+                return
+
+    def _leave(self) -> None:
+        self._left = True
+        self._stopping.set()
+
+    def _go_on(self) -> None:
+        """Who was to take over has died: start again what left for it, and close what it opened."""
+        say("the successor ended before it had taken over; this supervisor goes on")
+        self._retired.clear()
+        self._alone.set()
+        again = self._task(self._reap(self._registrar))
+        self._again.add(again)
+        again.add_done_callback(self._again.discard)
+
+    def _start_successor(self) -> None:
+        """SIGUSR2: start the release that is installed now, to take over."""
+        if self._successor is None:
+            say("there is no command to start a successor by")
+            return
+        task = self._task(self._watch_successor(self._successor))
+        self._again.add(task)
+        task.add_done_callback(self._again.discard)
+
+    async def _watch_successor(self, command: Sequence[str]) -> None:
+        try:
+            process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+        except OSError as fault:
+            say(f"the successor cannot be started: {fault}")
+            return
+        if code := await process.wait():
+            say(f"the successor ended ({code})")
 
     def _done(self, task: asyncio.Task[None]) -> None:
         """When something that the supervisor does fails, everything stops and says why."""
@@ -141,7 +267,9 @@ class Supervisor:
 
     async def _stop(self, tasks: list[asyncio.Task[None]], chosen: Callable[[str], bool], grace: float) -> None:
         for name, running in list(self._children.items()):
-            if chosen(name):
+            if chosen(name) and self._left and name.startswith("worker"):
+                running.channel.send(ToWorker(retire=True))
+            elif chosen(name):
                 terminate(running)
         _, late = await asyncio.wait(tasks, timeout=grace + CHILD_GRACE_SECONDS) if tasks else (None, set())
         for name, running in list(self._children.items()):
@@ -166,6 +294,7 @@ class Supervisor:
                 say(f"{name} ended ({code}); starting it again")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause)
+                await self._alone.wait()  # while another takes over, what leaves is not replaced
 
     async def _scribe(self, name: str) -> Running | None:
         """A scribe is told at each start which tenants and keys the configuration names."""
@@ -258,6 +387,9 @@ class Supervisor:
         """Answer a worker that needs new lanes."""
         while (word := await running.channel.receive(FromWorker)) is not None:
             if word.ready:
+                self._ready.add(name)
+                self._heard.set()
+                notify("READY=1")
                 self._listening(self._address)
             if word.policy is not None:
                 self._using[name] = word.policy
@@ -335,7 +467,8 @@ class Supervisor:
         for name in self._using:
             if name in self._children:
                 self._children[name].channel.send(ToWorker(policy=self._policy()))
-        if (settings.charging_rules, settings.vendors) != (former.charging_rules, former.vendors):
+        changed = (settings.charging_rules, settings.vendors) != (former.charging_rules, former.vendors)
+        if changed and "scribe" in self._children:
             terminate(self._children["scribe"])  # it ages attempts by both, and is started again with the new ones
         if "desk" in self._children:
             self._children["desk"].channel.send(ToDesk(vault=self._vault()))
@@ -367,50 +500,3 @@ class Supervisor:
         while not await registrar.reap_former() and not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), HEARTBEAT_SECONDS)
-
-
-class _Regions:
-    """The regions of the workers' counters. There are more than workers: one may begin while its predecessor drains."""
-
-    def __init__(self, path: Path, count: int) -> None:
-        self._path: Final = path
-        self._count: Final = count
-        self._free: Final = list(range(count))
-
-    def make(self) -> None:
-        Counters.make(self._path, self._count)
-
-    def take(self) -> CounterPlace:
-        """A region that no living worker writes into."""
-        return CounterPlace(str(self._path), self._count, self._free.pop())
-
-    def give_back(self, region: int) -> None:
-        """The worker that wrote into a region is no more."""
-        Counters.clear(self._path, region)
-        self._free.append(region)
-
-
-async def _bind(listen: str) -> socket.socket:
-    """The listening socket. A former worker that still drains may hold the port for a moment.
-
-    Raises BadInput when the address is not one of ours or stays taken.
-    """
-    host, _, port = listen.rpartition(":")
-    until = asyncio.get_running_loop().time() + BIND_SECONDS
-    while True:
-        try:
-            return socket.create_server((host.strip("[]"), int(port)), backlog=1024, family=_family(host))
-        except OSError as fault:
-            if asyncio.get_running_loop().time() > until:
-                raise BadInput(f"gateway.listen: cannot listen on {listen}: {fault.strerror or fault}") from fault
-        await asyncio.sleep(0.1)
-
-
-def _address(listener: socket.socket) -> str:
-    """Where it listens, as `host:port`; with port 0 in the settings only the socket knows."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if host.startswith("[") else socket.AF_INET

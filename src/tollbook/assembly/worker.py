@@ -45,6 +45,8 @@ LOOK_SECONDS: Final = 1.0
 """How often the registry's snapshot is looked at."""
 FIRST_LOOK_SECONDS: Final = 15.0
 """How long a start waits for the registry to know the configuration's keys; then it serves with those it knows."""
+RETIRE_IDLE_SECONDS: Final = 3.0
+"""How long a retiring worker keeps a connection on which nothing comes."""
 
 
 class Worker:
@@ -54,6 +56,7 @@ class Worker:
         self._boot: Final = boot
         self._listener: Final = listener
         self._stopping = asyncio.Event()
+        self._retiring = False
         root = Path(boot.root)
         self._personal: Final = PersonalWriter(root, boot.lanes.main)
         self._lanes: Final = WorkerLanes(boot)
@@ -110,7 +113,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._channel = await Channel.over(control)
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, self._stopping.set)
+            loop.add_signal_handler(name, self._stop)
         tasks = [loop.create_task(work) for work in (self._listen(), self._tick(), self._beat(), self._watch())]
         for task in tasks:
             task.add_done_callback(lambda _: self._stopping.set())  # without one of them a worker is of no use
@@ -121,7 +124,10 @@ class Worker:
         self._channel.send(FromWorker(ready=True))
         await self._stopping.wait()
         server.close()
-        await self._drain()
+        until = loop.time() + self._parts.settings.gateway.shutdown_grace
+        if self._retiring:
+            await self._retire(until)
+        await self._drain(until)
         failed = [task for task in tasks if not task.cancel()]
         self._idempotency.close()
         self._objects.close()
@@ -134,15 +140,33 @@ class Worker:
         tls = self._boot.policy.settings.gateway.tls
         return None if tls is None else server_context(tls)
 
-    async def _drain(self) -> None:
-        """Let requests end by themselves within the grace; what is left is cut and settled as such."""
+    def _stop(self) -> None:
+        self._retiring = False
+        self._stopping.set()
+
+    async def _retire(self, until: float) -> None:
+        """Others take the new connections: answer what comes on the ones we have, each time as the last, until no one
+        is left. A connection that nothing comes on is closed after a while, so that its client does not meet its end
+        just when it sends. A stop, or the grace's end, leads on to draining."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while self._retiring and self._entrance.connections and loop.time() < until:
+            for connection in list(self._entrance.connections):
+                connection.draining = True
+                if connection.idle and loop.time() - max(began, connection.since) > RETIRE_IDLE_SECONDS:
+                    connection.close()
+            await asyncio.sleep(TICK_SECONDS / 4)
+        while self._retiring and self._parts.running and loop.time() < until:  # noqa: ASYNC110  both ends are looked at
+            await asyncio.sleep(TICK_SECONDS / 4)  # answers whose client left are read on
+
+    async def _drain(self, until: float) -> None:
+        """Let requests end by themselves until then; what is left is cut and settled as such."""
         parts = self._parts
         parts.stopping = True
         for connection in list(self._entrance.connections):
             connection.draining = True
             if connection.idle:
                 connection.close()
-        until = asyncio.get_running_loop().time() + parts.settings.gateway.shutdown_grace
         while parts.running and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110  both ends are looked at
             await asyncio.sleep(TICK_SECONDS / 4)
         for call in list(parts.calls):
@@ -210,7 +234,10 @@ class Worker:
 
     async def _listen(self) -> None:
         while (message := await self._channel.receive(ToWorker)) is not None:
-            if message.policy is not None:
+            if message.retire:
+                self._retiring = True
+                self._stopping.set()
+            elif message.policy is not None:
                 self._change(message.policy)
             elif message.lanes is None or not self._take(message):
                 await asyncio.sleep(LANES_RETRY_SECONDS)

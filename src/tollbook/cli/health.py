@@ -132,10 +132,11 @@ def _check_vendor_keys(settings: Settings) -> Check:
 def check_files(root: Path, settings: Settings | None) -> Iterator[Check]:
     """The book's files, disk and signatures."""
     from tollbook.journal.book import Book
+    from tollbook.journal.keychain import read_keys
 
     try:
         book = Book.open(root)
-        book.signer()
+        book.signer(read_keys(root, book.id, book.key).current)
     except Fault as fault:
         yield Check("book", "broken", str(fault), "name the right directory, or restore it from a backup")
         return

@@ -27,6 +27,7 @@ from tollbook.cli import (
     restore,
     route,
     serve,
+    signing_key,
     simulate,
     trace,
     transfer,
@@ -87,6 +88,7 @@ app.add_typer(transfer.app, name="transfer")
 app.add_typer(prices.app, name="prices")
 app.add_typer(charging.app, name="charging")
 app.add_typer(route.app, name="route")
+app.add_typer(signing_key.app, name="signing-key")
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:

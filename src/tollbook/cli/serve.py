@@ -1,17 +1,27 @@
 """`tollbook serve`: the gateway and its book, until stopped."""
 
+import sys
 from functools import partial
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from tollbook.cli import screen
 from tollbook.cli.options import ConfigOption
 from tollbook.core.settings import Secrets, Settings
 
 
-def serve(config: ConfigOption = None) -> None:
+def serve(
+    config: ConfigOption = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take over from the gateway that serves this book now; nobody is refused.")
+    ] = False,
+) -> None:
     """Serve until SIGTERM or ^C; then let requests in flight end, close every lane, and leave.
 
-    SIGHUP reads the configuration anew; a wrong one is refused, and everything stays as it is.
+    SIGHUP reads the configuration anew; a wrong one is refused, and everything stays as it is. SIGUSR2 starts the
+    release that is installed now with --replace: the way to upgrade, and to go back.
     """
     from tollbook import config as configuration
     from tollbook.assembly import service
@@ -23,7 +33,9 @@ def serve(config: ConfigOption = None) -> None:
         return settings, configuration.resolve(settings, path.parent)
 
     settings, secrets = read()
-    service.serve(settings, secrets, partial(_say_where, settings, path), read)
+    successor = [sys.executable, "-m", "tollbook", "serve", "--config", str(path.absolute()), "--replace"]
+    where = partial(_say_where, settings, path)
+    service.serve(settings, secrets, where, read, successor=successor, replace=replace)
 
 
 def _say_where(settings: Settings, path: Path, address: str) -> None:

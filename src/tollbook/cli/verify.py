@@ -58,6 +58,7 @@ def document_of(found: "Verification", parameters: dict[str, Any]) -> Document:
         "anchor": found.anchor,
         "after_anchor": found.after_anchor._asdict(),
         "copied": None if found.copied is None else format_instant(found.copied),
+        "keys": [link._asdict() for link in found.keys],
         "provenance": provenance(
             parameters, position=position, rows=found.entries, control_totals={"entries": found.entries}
         ),
@@ -82,6 +83,7 @@ def show_verification(document: Document) -> RenderableType:
         parts.append(
             Text(f"position {position['number']} ({position['digest'][:12]}), signed up to {document['checkpoint']}")
         )
+    parts += [_link(link) for link in document["keys"][1:]]
     parts.append(Text(f"after the last signature: {_beyond(document['after_checkpoint'])}"))
     if document["anchor"]:
         parts.append(Text(f"after the checkpoint from outside: {_beyond(document['after_anchor'])}"))
@@ -89,6 +91,15 @@ def show_verification(document: Document) -> RenderableType:
         hint = "no checkpoint from outside was given (--checkpoint FILE): whoever holds the key could rewrite it all"
         parts.append(Text(hint, style="dim"))
     return Group(*parts)
+
+
+def _link(link: Document) -> Text:
+    text = Text(f"signed by another key after position {link['since']:,} ({link['reason']})")
+    if link["trusted"] is not None:
+        text.append(f"; the one before counts up to position {link['trusted']:,}")
+    if not link["signed"]:
+        text.append("; the one before did not sign it: compare it with a key that you were given", style="yellow")
+    return text
 
 
 def _beyond(beyond: Document) -> str:

@@ -22,6 +22,8 @@ from tollbook.journal.files import sync_directory, write_whole
 ROLES: Final = ("worker", "spare", "supervisor", "book")
 """What a lane's writer can be; the first part of the lane's name."""
 
+SIGNING_KEY: Final = "signing.key"
+NEXT_SIGNING_KEY: Final = "signing.key.next"
 COPY: Final = "copy.json"
 """A file that marks a directory as a copy of a book: it is read and verified, and never written as one."""
 
@@ -77,16 +79,32 @@ class Book:
             raise BadInput(f"{identity} cannot be read: {fault}; restore it from a backup of the book") from fault
         return cls(root=root, **_identity(identity, told))
 
-    def signer(self) -> Signer:
-        """Who signs this book's checkpoints. Raises BadInput when the key cannot be read or is not this book's."""
-        path = self.root / "keys" / "signing.key"
+    def signer(self, key: str | None = None) -> Signer:
+        """Who signs this book's checkpoints now, which is by `key` (the birth key when nothing is said).
+
+        Raises BadInput when the key cannot be read or is another.
+        """
+        wanted, path = key or self.key, self.root / "keys" / SIGNING_KEY
+        following = self.root / "keys" / NEXT_SIGNING_KEY
+        if following.exists() and self._signer_of(following).verification_key == wanted:
+            following.rename(path)  # its entry was written, and then whoever replaced the key was interrupted
+            sync_directory(path.parent)
+        signer = self._signer_of(path)
+        if signer.verification_key != wanted:
+            raise BadInput(f"the signing key {path} is not the one the book names; restore both from one backup")
+        return signer
+
+    def _signer_of(self, path: Path) -> Signer:
         try:
-            signer = Signer(self.origin, path.read_bytes())
+            return Signer(self.origin, path.read_bytes())
         except (OSError, ValueError) as fault:
             raise BadInput(f"the signing key {path} cannot be used: {fault}; restore it from a backup") from fault
-        if signer.verification_key != self.key:
-            raise BadInput(f"the signing key {path} is not the one book.json names; restore both from one backup")
-        return signer
+
+    def next_signer(self) -> Signer:
+        """A new key, durable beside the one in use until an entry names it."""
+        following = self.root / "keys" / NEXT_SIGNING_KEY
+        write_whole(following, secrets.token_bytes(32))
+        return self._signer_of(following)
 
     @property
     def checkpoints(self) -> Path:
@@ -170,7 +188,7 @@ def _furnish(root: Path, release: str, actor: str, instant: int) -> None:
         "release": release,
         "actor": actor,
     }
-    write_whole(root / "keys" / "signing.key", seed)
+    write_whole(root / "keys" / SIGNING_KEY, seed)
     write_whole(root / "book.json", json.dumps(identity, indent=2, ensure_ascii=False).encode() + b"\n")
 
 

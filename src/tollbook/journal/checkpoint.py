@@ -41,7 +41,10 @@ class Signer:
 
     def sign(self, checkpoint: Checkpoint) -> bytes:
         """The checkpoint as a signed note."""
-        text = f"{checkpoint.origin}\n{checkpoint.size}\n{b64encode(checkpoint.root).decode()}\n"
+        return self.note(f"{checkpoint.origin}\n{checkpoint.size}\n{b64encode(checkpoint.root).decode()}\n")
+
+    def note(self, text: str) -> bytes:
+        """Lines of text as a signed note."""
         signature = b64encode(self._key_id + self._key.sign(text.encode())).decode()
         return f"{text}\n— {self.name} {signature}\n".encode()
 
@@ -61,7 +64,13 @@ def parse_checkpoint(note: bytes) -> Checkpoint:
 
 
 def verify_checkpoint(note: bytes, verification_key: str) -> Checkpoint:
-    """Read a signed note that bears a good signature of this key.
+    """Read a checkpoint that bears a good signature of this key. Raises as `verify_note` does."""
+    verify_note(note, verification_key)
+    return parse_checkpoint(note)
+
+
+def verify_note(note: bytes, verification_key: str) -> str:
+    """The text of a signed note that bears a good signature of this key.
 
     Raises BadInput when the note or the key cannot be read, Tampered when no good signature of the key is on it.
     """
@@ -77,9 +86,9 @@ def verify_checkpoint(note: bytes, verification_key: str) -> Checkpoint:
         try:
             public.verify(raw[4:], text.encode())
         except InvalidSignature:
-            raise Tampered(f"the checkpoint's signature by {name} does not fit its text: it was changed") from None
-        return parse_checkpoint(note)
-    raise Tampered(f"the checkpoint is not signed by {name} (key {key_id.hex()}): is it another book's?")
+            raise Tampered(f"the signature by {name} does not fit its text: it was changed") from None
+        return text
+    raise Tampered(f"it is not signed by {name} (key {key_id.hex()}): is it another book's?")
 
 
 def _split_note(note: bytes) -> tuple[str, list[str]]:

@@ -47,6 +47,7 @@ KINDS: Final = {
     "book.created": "the book's birth: id, verification key",
     "prices.activated": "a price book prices from an instant on",
     "personal.erased": "a person's values were removed from the personal directory",
+    "key.rotated": "another key signs from here on; signed by the one before",
     "book.restored": "the book was made anew from a copy: what was recorded after the copy is lost",
     "restore.drilled": "a copy was restored to see that it can be: what was verified and compared",
     "registry.changed": "what an act changed in the registry: entities, units, tenants, workloads, keys",
@@ -352,6 +353,20 @@ class PersonalErased(Struct, frozen=True, omit_defaults=True, kw_only=True):
     values: int
     basis: str
     actor: str
+
+
+class KeyRotated(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Another key signs the checkpoints of more than `since` heads. `previous` and `key` are verification keys;
+    `reason` is routine, compromised or lost; checkpoints of the previous key count up to `trusted` heads (absent: up to
+    `since`); `signature` is the previous key's signed note over all that (absent when it was lost)."""
+
+    previous: str
+    key: str
+    since: int
+    reason: str
+    actor: str
+    trusted: int | None = None
+    signature: str | None = None
 
 
 class BookRestored(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ FINDINGS: Final = {
     "object_missing": "an entry names an object that is not there",
     "object_changed": "an object is not what its name says",
     "key_differs": "the verification key is not the one the book was born with",
+    "key_chain_broken": "a signing key does not follow from the ones before it",
     "entry_unreadable": "an entry holds, but says nothing that this release can read",
 }
 """Every kind of finding, and what it means."""

@@ -11,12 +11,13 @@ from msgspec import Struct
 from tollbook.core.clock import SECOND, Clock, now
 from tollbook.core.faults import BadInput, Tampered
 from tollbook.journal.book import Book, BookLock
-from tollbook.journal.checkpoint import Checkpoint, verify_checkpoint
+from tollbook.journal.checkpoint import Checkpoint, Signer, parse_checkpoint, verify_checkpoint
 from tollbook.journal.closing import drop_torn, examine, is_live
 from tollbook.journal.entry import (
     FORMAT,
     BookCreated,
     Heads,
+    KeyRotated,
     LaneBegin,
     LaneClosed,
     PersonalErased,
@@ -24,6 +25,7 @@ from tollbook.journal.entry import (
 )
 from tollbook.journal.files import write_whole
 from tollbook.journal.heads import HeadsKeeper, Recovered, recover
+from tollbook.journal.keychain import REASONS, KeyChain, Link, read_keys, statement
 from tollbook.journal.lane import Lane
 from tollbook.journal.line import encode_line
 from tollbook.journal.personal import PersonalDirectory
@@ -41,13 +43,16 @@ class BookLane:
     under its number and, when there is an `anchor` directory, as a copy there.
     """
 
-    def __init__(self, book: Book, lock: BookLock, lane: Lane, recovered: Recovered, clock: Clock) -> None:
+    def __init__(
+        self, book: Book, lock: BookLock, lane: Lane, recovered: Recovered, keys: KeyChain, signer: Signer, clock: Clock
+    ) -> None:
         self._book: Final = book
         self._lock: Final = lock
         self._lane: Final = lane
         self._clock: Final = clock
         self._tree: Final = recovered.tree
-        self._signer: Final = book.signer()
+        self._keys: Final = keys
+        self._signer = signer
         self._note = b""
         self._kept_at = 0
         self.recovered: Final = recovered
@@ -57,16 +62,27 @@ class BookLane:
 
     @classmethod
     def open(
-        cls, book: Book, *, release: str, configuration: str = "", anchor: Path | None = None, clock: Clock = now
+        cls,
+        book: Book,
+        *,
+        release: str,
+        configuration: str = "",
+        anchor: Path | None = None,
+        clock: Clock = now,
+        lost: bool = False,
     ) -> "BookLane":
         """Become the book's writer: a new lane, with the book's birth as its first entry if that is not on record.
+
+        With `lost` the signing key is not there; `replace_key` must be the next that is asked.
 
         Raises BookLocked when another process writes it, Tampered when its heads are not those last signed,
         JournalUnavailable when the lane cannot be made.
         """
         lock = book.lock()
         try:
-            recovered = _recover_signed(book)
+            keys = read_keys(book.root, book.id, book.key)
+            recovered = _recover_signed(book, keys)
+            signer = book.next_signer() if lost else book.signer(keys.current)
             name = book.new_lane_name("book", clock)
             begin = LaneBegin(
                 book=book.id,
@@ -80,7 +96,7 @@ class BookLane:
                 heads=recovered.digest,
             )
             lane = Lane.create(book.lane_directory(name), begin, clock=clock, ballast=0)
-            writer = cls(book, lock, lane, recovered, clock)
+            writer = cls(book, lock, lane, recovered, keys, signer, clock)
             writer.anchor = anchor
             writer._settle_in()
         except BaseException:
@@ -133,6 +149,35 @@ class BookLane:
         entry = PersonalErased(tenant=tenant, digests=erasure.digests, values=erasure.values, basis=reason, actor=actor)
         self.append("personal.erased", entry)
         directory.erase(tenant, value, clock=self._clock)
+        return entry
+
+    def replace_key(self, reason: str, actor: str, trusted: int | None = None) -> KeyRotated:
+        """Sign by a new key from here on: first on record, then in its place; the old one is gone after that.
+
+        `trusted` is the last position up to which checkpoints by the old key count. Raises BadInput when that is later
+        than now, or the reason is none of the list.
+        """
+        since = self._tree.size
+        if reason not in REASONS:
+            raise BadInput(f"{reason!r} is no reason to replace a signing key: {', '.join(REASONS)}")
+        if trusted is not None and not 0 <= trusted <= since:
+            raise BadInput(f"the old key cannot be trusted up to position {trusted}: the book is at {since}")
+        former, lost = self._signer, reason == "lost"
+        following = former if lost else self._book.next_signer()
+        key = following.verification_key
+        note = None if lost else former.note(statement(self._book.id, since, key, reason, trusted)).decode()
+        entry = KeyRotated(
+            previous=self._keys.current,
+            key=key,
+            since=since,
+            reason=reason,
+            actor=actor,
+            trusted=trusted,
+            signature=note,
+        )
+        self.append("key.rotated", entry)
+        self._signer = self._book.signer(key)
+        self._keys.links.append(Link(key, since, reason, trusted, not lost))
         return entry
 
     def heartbeat(self) -> None:
@@ -223,13 +268,13 @@ class BookLane:
         self.append("lane.closed", closed)
 
 
-def _recover_signed(book: Book) -> Recovered:
+def _recover_signed(book: Book, keys: KeyChain) -> Recovered:
     """Where the heads stand, which must be what the last checkpoint signed, or further."""
     try:
         note = (book.checkpoints / "latest").read_bytes()
     except FileNotFoundError:
         return recover(book.root)
-    signed = verify_checkpoint(note, book.key)
+    signed = verify_checkpoint(note, keys.at(parse_checkpoint(note).size))
     recovered = recover(book.root, root_at=signed.size)
     if recovered.earlier_root != signed.root:
         raise Tampered(

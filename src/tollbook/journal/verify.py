@@ -13,18 +13,19 @@ from tollbook.core.clock import SECOND, Clock, now
 from tollbook.core.faults import NotFound, Tampered
 from tollbook.core.money import format_amount
 from tollbook.journal.book import Book
-from tollbook.journal.checkpoint import Checkpoint, verify_checkpoint
+from tollbook.journal.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from tollbook.journal.closing import is_live
 from tollbook.journal.copying import read_copy
 from tollbook.journal.entry import Heads, LaneBegin, LaneClosed, LaneHead, ObjectNamed
 from tollbook.journal.finding import Finding
 from tollbook.journal.heads import book_lines, decode_heads
 from tollbook.journal.inspection import RESTORE, Context, LaneInspection, Meter, Progress, Unproven
+from tollbook.journal.keychain import KeyChain, Link
 from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.objects import ObjectStore
 from tollbook.journal.record import LaneRecord
 from tollbook.journal.segment import segments
-from tollbook.journal.tail import lane_directories, read_lane
+from tollbook.journal.tail import BrokenLane, lane_directories, read_lane
 from tollbook.journal.tree import Tree
 
 _begin_decoder: Final = msgspec.json.Decoder(LaneBegin)
@@ -47,7 +48,7 @@ class Verification(NamedTuple):
     `checkpoint` is how many heads the book's own last checkpoint signs; `after_checkpoint` what lies after it.
     `anchor` and `after_anchor` are the same for the checkpoint given from outside: without one (0), nothing shows
     that the whole book was not written anew by somebody who holds its key, and all of it is beyond. `copied` is when a
-    copy was made (microseconds); None for a book.
+    copy was made (microseconds); None for a book. `keys` are the signing keys, one after the other.
     """
 
     findings: list[Finding]
@@ -61,6 +62,7 @@ class Verification(NamedTuple):
     anchor: int
     after_anchor: Beyond
     copied: int | None = None
+    keys: tuple[Link, ...] = ()
 
 
 def verify(
@@ -96,6 +98,7 @@ class _Verifier:
         directories = lane_directories(book.root)
         # Asked before anything is read: a lane that is dead now has nothing to add later.
         self._live: Final = {path.name for path in directories if is_live(path)} | set(copy.live if copy else ())
+        self._keys: Final = self._chain()
         self._outside: Final = _Signed("the checkpoint given", self._usable("the checkpoint given", checkpoint))
         self._own: Final = _Signed("checkpoints/latest", self._usable("checkpoints/latest", _latest(book)))
         self._record: Final = LaneRecord(book)
@@ -289,10 +292,24 @@ class _Verifier:
         if note is None:
             return None
         try:
-            return verify_checkpoint(note, self._book.key)
+            return verify_checkpoint(note, self._keys.at(parse_checkpoint(note).size))
         except Tampered as fault:
             self._report(Finding("checkpoint_unusable", None, None, f"{name}: {fault}; compare it with older ones"))
             return None
+
+    def _chain(self) -> KeyChain:
+        """The signing keys; as far as they follow one another."""
+        chain, position = KeyChain(self._book.id, self._book.key), 0
+        try:
+            for line in book_lines(self._book.root):
+                position += line.kind == "heads"
+                if line.kind == "key.rotated":
+                    chain.take(line, position)
+        except BrokenLane:
+            return chain  # the walk names the entry
+        except Tampered as fault:
+            self._report(Finding("key_chain_broken", None, None, f"{fault}; compare with a backup made before"))
+        return chain
 
     def _report(self, finding: Finding) -> None:
         self._findings.append(finding)
@@ -318,6 +335,7 @@ class _Verifier:
             anchor=self._outside.size,
             after_anchor=self._beyond(self._outside),
             copied=self._copied,
+            keys=tuple(self._keys.links),
         )
 
     def _beyond(self, signed: _Signed) -> Beyond:
