@@ -16,6 +16,7 @@ ROOMS: dict[str, set[str]] = {
     "gateway": {"core", "journal", "providers", "pricing"},
     "ledger": {"core", "journal", "pricing"},
     "simulator": {"core"},
+    "conformance": {"core", "providers", "simulator"},
     "cli": {
         "core",
         "journal",
@@ -24,6 +25,7 @@ ROOMS: dict[str, set[str]] = {
         "registry",
         "ledger",
         "simulator",
+        "conformance",
         "config",
         "assembly",
         "tollbook",

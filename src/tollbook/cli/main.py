@@ -10,6 +10,7 @@ from tollbook import __version__
 from tollbook.cli import (
     backup,
     charging,
+    conformance,
     demo,
     doctor,
     erase,
@@ -78,6 +79,7 @@ for name, command in (
     ("simulate", simulate.simulate),
     ("replay", replay.replay),
     ("demo", demo.demo),
+    ("conformance", conformance.conformance),
 ):
     app.command(name)(command)
 for kind in organisation.PARENTS:
