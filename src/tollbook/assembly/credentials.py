@@ -1,6 +1,6 @@
 """A worker's side of the registry: who may come in, read from the snapshot, looked at once a second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -79,7 +79,7 @@ class Credentials:
         callers: dict[str, Caller] = {}
         signers: dict[str, tuple[str, Caller]] = {}
         instants = [EVER]
-        limits = self._limits(settings)
+        limits = limits_of(settings, self._told.limits)
         for one in self._told.credentials:
             instants += [instant for instant in (one.since, one.until) if instant > at]
             if not one.since <= at < one.until:
@@ -90,15 +90,6 @@ class Credentials:
                 signers[one.access_key_id] = (secret, caller)
         self._next = min(instants)
         return Admission(callers, _hash_by(key), self._digest, signers)
-
-    def _limits(self, settings: Settings) -> dict[str, Limits]:
-        """The limits of each tenant of whom the registry has some."""
-        found: dict[str, Limits] = {}
-        for told in self._told.limits:
-            known = settings.tenants.get(told.tenant)
-            former = found.get(told.tenant) or (known.limits if known is not None else Limits())
-            found[told.tenant] = _with(former, told)
-        return found
 
     def _read(self) -> bool:
         """Read the file if it was touched; whether it holds other credentials than before."""
@@ -119,6 +110,16 @@ class Credentials:
             return False
         self._seen = (found.st_ino, found.st_mtime_ns)
         return self._head.digest != former
+
+
+def limits_of(settings: Settings, told: Iterable[LimitSet]) -> dict[str, Limits]:
+    """The limits of each tenant of whom the registry has some: those stand in the place of the configuration's."""
+    found: dict[str, Limits] = {}
+    for one in told:
+        known = settings.tenants.get(one.tenant)
+        former = found.get(one.tenant) or (known.limits if known is not None else Limits())
+        found[one.tenant] = _with(former, one)
+    return found
 
 
 def _policy(settings: Settings, one: Credential, limits: dict[str, Limits]) -> Tenant:

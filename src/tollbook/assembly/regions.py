@@ -10,6 +10,11 @@ from tollbook.gateway.counters import Counters
 _PREFIX: Final = "counters-"
 
 
+def counter_files(directory: Path) -> list[Path]:
+    """The files of counters in a book's `run` directory: of the supervisor that runs; while another takes over, two."""
+    return sorted(directory.glob(f"{_PREFIX}*"))
+
+
 class Regions:
     """The regions of the workers' counters. There are more than workers: one may begin while its predecessor drains.
 
@@ -27,7 +32,7 @@ class Regions:
 
     def remove_others(self) -> None:
         """Remove what former supervisors left. To be called once none of them runs."""
-        for path in self._path.parent.glob(f"{_PREFIX}*"):
+        for path in counter_files(self._path.parent):
             if path != self._path:
                 path.unlink(missing_ok=True)
 

@@ -146,7 +146,7 @@ def check_files(root: Path, settings: Settings | None) -> Iterator[Check]:
     yield _check_space(root, settings)
     yield _check_age("checkpoint", book.checkpoints / "latest", CHECKPOINT_LIMIT_SECONDS, "run `tollbook serve`")
     yield _check_anchor(settings, book.id)
-    yield _check_ship(settings, book)
+    yield check_ship(settings, book)
 
 
 def _check_permissions(root: Path) -> Check:
@@ -212,7 +212,8 @@ def _check_anchor(settings: Settings | None, book: str) -> Check:
     return _check_age("anchor", latest, ANCHOR_LIMIT_SECONDS, "see that the anchor's directory can be written")
 
 
-def _check_ship(settings: Settings | None, book: "Book") -> Check:
+def check_ship(settings: Settings | None, book: "Book") -> Check:
+    """How old the copy elsewhere is."""
     from tollbook.journal.checkpoint import parse_checkpoint
     from tollbook.journal.copying import read_copy
 

@@ -74,8 +74,7 @@ class Counters:
         name = "\n".join(names)
         found = self._scopes.get(name)
         if found is None:
-            key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True) or 1
-            found = self._scopes[name] = Scope(self._memory, key, self._own, self._regions)
+            found = self._scopes[name] = Scope(self._memory, _key_of(*names), self._own, self._regions)
         return found
 
 
@@ -131,6 +130,27 @@ class Scope:
                 memory[at + field] = 0
             memory[at + _MINUTE] = minute
         return memory, at
+
+
+class Gauges:
+    """The counters as somebody sees them who counts nothing: all regions are read, none is written."""
+
+    def __init__(self, data: bytes) -> None:
+        self._memory: Final = memoryview(data).cast("q")
+
+    def used(self, instant: int, *names: str) -> Used:
+        """What all workers have used of a scope."""
+        key, (minute, past) = _key_of(*names), divmod(instant, MINUTE)
+        total = Used(0, 0, 0, 0, 0)
+        for region in range(len(self._memory) // _REGION):
+            place = _place(self._memory, region, key, take=False)
+            if place is not None:
+                total = Used(*map(int.__add__, total, _read(self._memory, place, minute, MINUTE - past)))
+        return total
+
+
+def _key_of(*names: str) -> int:
+    return int.from_bytes(blake2b("\n".join(names).encode(), digest_size=8).digest(), signed=True) or 1
 
 
 def _read(memory: memoryview, at: int, minute: int, left: int) -> Used:
