@@ -1,6 +1,7 @@
 """`tollbook top`: the last minute of a gateway, for the person on call. It reads the ledger and files; no process that
 serves is asked for anything."""
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -76,17 +77,15 @@ def _watch(root: Path, settings: "Settings | None", reader: "Reader", pause: int
     from tollbook.cli.top_screen import show_top
 
     console = screen.console()
-    if not console.is_terminal:
-        while True:
-            console.print(show_top(look(root, settings, reader), console.width))
-            time.sleep(pause)
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        try:
+    with contextlib.suppress(KeyboardInterrupt):
+        if not console.is_terminal:
+            while True:
+                console.print(show_top(look(root, settings, reader), console.width))
+                time.sleep(pause)
+        with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 live.update(show_top(look(root, settings, reader), console.width), refresh=True)
                 time.sleep(pause)
-        except KeyboardInterrupt:
-            return
 
 
 def look(root: Path, settings: "Settings | None", reader: "Reader") -> Document:
