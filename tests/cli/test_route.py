@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tollbook.assembly import service
 from tollbook.cli import main
 
 SCHEMA = Path(__file__).parent.parent.parent / "docs" / "reference" / "schemas" / "route-explain.json"
@@ -114,3 +115,13 @@ def test_what_is_not_there_is_told_in_words(config: Path, arguments: tuple[str, 
     found, _, err = run(config, *arguments)
     assert found == code
     assert words in " ".join(err.split())
+
+
+def test_a_tenant_that_only_the_registry_has_is_known(config: Path) -> None:
+    """One that was added while serving has a plan, as it has for workers; one that nobody has is told as before."""
+    root = service.init(config.parent / "book").root
+    service.change_registry(root, "registry.add", {"kind": "tenant", "name": "added"})
+    assert explained(config, "added", "plain")["refusal"] is None
+    code, _, err = run(config, "--tenant", "nobody", "--model", "plain")
+    assert code == 1
+    assert "no tenant 'nobody'" in err

@@ -2,12 +2,15 @@
 
 import asyncio
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 from small_road import SmallRoad, request_bytes
 
+from tollbook.core.clock import SECOND, now
 from tollbook.gateway import idempotency
+from tollbook.gateway.claims import REMOVED_AT_ONCE, Claims
 from tollbook.simulator import Simulator
 
 KEY = {"idempotency-key": "order-4711"}
@@ -204,3 +207,29 @@ async def test_key_and_body_stand_nowhere_in_clear(road: SmallRoad) -> None:
     files = [path for path in (road.directory / "book").rglob("*") if path.is_file()]
     assert len(files) >= 2
     assert not [path for path in files if b"canary" in path.read_bytes()]
+
+
+def test_claims_are_tidied_once_a_minute_or_until_none_is_old(tmp_path: Path) -> None:
+    """A beat of the worker removes old claims off its loop; while there are more, the next beat goes on."""
+    claims, at = Claims(tmp_path / "state.sqlite"), now()
+    claims._database.execute("begin")
+    for number in range(2 * REMOVED_AT_ONCE - 1):
+        claims.claim(f"old-{number}", "body", "request", "lane", at - 30 * 86_400 * SECOND)
+    claims._database.execute("commit")
+    claims.claim("young", "body", "request", "lane", at)
+    kept = idempotency.Idempotency(claims, lambda tenant, text: text, "lane", lambda lane: True)
+
+    def left() -> int:
+        kept._thread.submit(lambda: None).result()
+        return int(claims._database.execute("select count(*) from idempotency_claims").fetchone()[0])
+
+    kept.tidy(at)
+    assert left() == REMOVED_AT_ONCE
+    kept.tidy(at + SECOND)
+    assert left() == 1
+    claims.claim("late", "body", "request", "lane", at - 30 * 86_400 * SECOND)
+    kept.tidy(at + 2 * SECOND)
+    assert left() == 2
+    kept.tidy(at + 2 * idempotency.TIDY_EVERY)
+    assert left() == 1
+    kept.close()

@@ -15,6 +15,7 @@ from tollbook.core.money import format_amount, parse_amount
 from tollbook.journal.registration import Added, Moved, RegistryChanged, TransferPosted
 from tollbook.ledger.loader import Loader
 from tollbook.ledger.report import report
+from tollbook.ledger.tieout import check_transfers
 from tollbook.ledger.transfers import transfers, uses_of_key
 from tollbook.registry.organisation import AS_OF, AS_WAS, RESTATED, Organisation, from_rows
 from tollbook.registry.registry import Registry
@@ -291,3 +292,21 @@ def test_a_ledger_made_anew_is_the_same(company: Company, tmp_path: Path) -> Non
     with Loader(tmp_path / "anew") as anew:
         anew.load(company.batches)
         assert table_digests(anew.lake) == digests
+
+
+def test_a_transfer_whose_sides_differ_is_found(company: Company) -> None:
+    """Both sides of each transfer add up to nothing; one amount changed, or one side gone, names the entry."""
+    company.use()
+    middle = company.story.now
+    company.use()
+    company.heads()
+    company.change(Moved(kind="workload", name="acme/search", parent="globex"), effective=middle)
+    company.heads()
+    (posted,) = transfers(company.root)["transfers"]
+    assert check_transfers(company.root) == (1, [])
+    for spoil in (
+        "UPDATE transfers SET amount_expected = amount_expected + 0.000000000001 WHERE side = 'to'",
+        "DELETE FROM transfers WHERE side = 'from'",
+    ):
+        company.loader.lake._connection.execute(spoil)
+        assert check_transfers(company.root) == (1, [posted["digest"]])

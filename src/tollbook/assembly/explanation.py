@@ -1,8 +1,12 @@
 """Why a request would go where it goes: the routing plan, told without sending anything."""
 
+from pathlib import Path
 from typing import Any, Final
 
-from tollbook.core.faults import BadInput, NotFound
+from msgspec.structs import replace
+
+from tollbook.assembly.service import read_registry
+from tollbook.core.faults import BadInput, Fault, NotFound
 from tollbook.core.identity import is_request_id
 from tollbook.core.settings import Model, Settings, Target, Tenant
 from tollbook.gateway import routing
@@ -16,6 +20,20 @@ _LEFT_OUT: Final = {
 }
 
 
+def with_registered(settings: Settings, tenant: str, at: int) -> Settings:
+    """The settings with a tenant that only the registry knows: it has the policy of one of whom nothing is said, as it
+    has for workers. The settings as they are when they know it, or nobody does."""
+    if tenant in settings.tenants:
+        return settings
+    try:
+        known = read_registry(Path(settings.book)).find("tenant", tenant, at)
+    except Fault:  # there is no book, or it cannot be read: the configuration alone is told
+        return settings
+    if known is None or (known.until is not None and known.until <= at):
+        return settings
+    return replace(settings, tenants=settings.tenants | {tenant: Tenant(name=tenant)})
+
+
 def explain_route(settings: Settings, tenant: str, model: str, request_id: str | None) -> dict[str, Any]:
     """The plan of a tenant's request for a model, each target with its key and the reasons for its place.
 
@@ -26,7 +44,8 @@ def explain_route(settings: Settings, tenant: str, model: str, request_id: str |
         raise BadInput(f"{request_id[:64]!r} is not a request id")
     for what, name, known in (("tenant", tenant, settings.tenants), ("model", model, settings.models)):
         if name not in known:
-            raise NotFound(f"the configuration has no {what} {name!r}; it has: {', '.join(sorted(known)) or 'none'}")
+            there = ", ".join(sorted(known)) or "none"
+            raise NotFound(f"the configuration has no {what} {name!r}; it has: {there}")
     asking, policy = settings.tenants[tenant], settings.models[model]
     found = routing.candidates(settings, policy, asking)
     planned = found.usual if request_id is None else routing.plan(found, _well, routing.seed_of(request_id))

@@ -196,6 +196,7 @@ class Worker:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             self._recorder.heartbeat()
+            self._idempotency.tidy(now())
             expired = asyncio.get_running_loop().time() - IDLE_CLIENT_SECONDS
             for connection in list(self._entrance.connections):
                 if connection.idle and connection.since < expired:

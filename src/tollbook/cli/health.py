@@ -3,7 +3,6 @@
 import ctypes
 import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 State: TypeAlias = Literal["ok", "warning", "broken"]
 
-MIB: Final = 1024 * 1024
-SPACE_LOW: Final = 1024 * MIB
 CLOCK_LIMIT: Final = SECOND
 ANCHOR_LIMIT_SECONDS: Final = 3600
 SHIP_LIMIT_SECONDS: Final = 60
@@ -60,9 +57,10 @@ CHECKS: Final = {
     "book": "the book opens, and its signing key is the one it was born with",
     "permissions": "only the owner can read the book's files",
     "filesystem": "the book lies on a disk that stays",
-    "space": "the disk has room",
+    "space": "the disk has room, and will have for a week at the rate of the last day",
     "clock": "the clock is synchronised, and not behind the book's last entry",
     "registry": "the configuration's tenants and keys are those of the registry",
+    "claims": "claims of idempotency keys are removed when they are old",
     "checkpoint": "the book was signed not long ago",
     "anchor": "signatures leave the machine, and did so not long ago",
     "ship": "a copy of the book elsewhere is brought up to date",
@@ -70,6 +68,7 @@ CHECKS: Final = {
     "lag": "the ledger is not behind the journal",
     "housekeeping": "snapshots and files of the ledger are few enough to stay fast",
     "batches": "what vendors tell of batches is the sum of their lines",
+    "transfers": "what a transfer takes from one side it gives to the other",
     "totals": "the ledger's totals are those of its rows",
 }
 """Everything that is looked at, and what is hoped for."""
@@ -131,6 +130,7 @@ def _check_vendor_keys(settings: Settings) -> Check:
 
 def check_files(root: Path, settings: Settings | None) -> Iterator[Check]:
     """The book's files, disk and signatures."""
+    from tollbook.cli.disk_health import check_claims, check_space
     from tollbook.journal.book import Book
     from tollbook.journal.keychain import read_keys
 
@@ -143,7 +143,8 @@ def check_files(root: Path, settings: Settings | None) -> Iterator[Check]:
     yield Check("book", "ok", f"{root}, {book.id}")
     yield _check_permissions(root)
     yield _check_filesystem(root)
-    yield _check_space(root, settings)
+    yield check_space(root, settings)
+    yield check_claims(root)
     yield _check_age("checkpoint", book.checkpoints / "latest", CHECKPOINT_LIMIT_SECONDS, "run `tollbook serve`")
     yield _check_anchor(settings, book.id)
     yield check_ship(settings, book)
@@ -183,15 +184,6 @@ def mount_of(path: Path, mountinfo: str) -> tuple[str, str]:
         if path.is_relative_to(place) and len(place) >= len(best):
             best, found = place, (after.split(" ")[0], within)
     return found
-
-
-def _check_space(root: Path, settings: Settings | None) -> Check:
-    free = shutil.disk_usage(root).free
-    ballast = settings.journal.ballast * 2 * settings.gateway.workers if settings else 0
-    told = f"{free // MIB:,} MiB free"
-    if free < max(SPACE_LOW, 2 * ballast):
-        return Check("space", "warning", told, "make room: a full disk stops traffic")
-    return Check("space", "ok", told)
 
 
 def _check_age(name: str, path: Path, limit: int, todo: str) -> Check:

@@ -38,6 +38,17 @@ def _check_batches(reader: "Reader") -> Check:
     return Check("batches", "ok", f"{len(found):,} go on, all others tie out")
 
 
+def _check_transfers(reader: "Reader") -> Check:
+    from tollbook.ledger.tieout import check_transfers
+
+    found = check_transfers(reader)
+    if found.different:
+        shown = ", ".join(digest[:12] for digest in found.different[:SHOWN])
+        told = f"{len(found.different):,} of {found.compared:,} do not add up to nothing: entries {shown}"
+        return Check("transfers", "broken", told, "run `tollbook rebuild`; if they stay, `tollbook verify`")
+    return Check("transfers", "ok", f"both sides of {found.compared:,} add up to nothing")
+
+
 def _checks(root: Path, reader: "Reader", position: int) -> Iterator[Check]:
     from tollbook.journal.heads import recover
     from tollbook.ledger.housekeeping import figures
@@ -55,6 +66,7 @@ def _checks(root: Path, reader: "Reader", position: int) -> Iterator[Check]:
     except BrokenPromise as fault:
         yield Check("housekeeping", "warning", str(fault), "start `tollbook serve`, or run `tollbook rebuild`")
     yield _check_batches(reader)
+    yield _check_transfers(reader)
     sums = check_totals(reader)
     if sums.different:
         told = f"differ from the rows on {', '.join(sums.different[:SHOWN])}"

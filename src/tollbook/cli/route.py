@@ -10,6 +10,7 @@ from rich.text import Text
 from tollbook.cli import exits, screen
 from tollbook.cli.options import ConfigOption, JsonOption
 from tollbook.cli.provenance import provenance
+from tollbook.core.clock import now
 
 Document = dict[str, Any]
 
@@ -36,9 +37,9 @@ def explain(
     Exit code 1 when such a request would be refused.
     """
     from tollbook import config as configuration
-    from tollbook.assembly.explanation import explain_route
+    from tollbook.assembly.explanation import explain_route, with_registered
 
-    settings = configuration.load(configuration.find_path(config))
+    settings = with_registered(configuration.load(configuration.find_path(config)), tenant, now())
     document = explain_route(settings, tenant, model, request_id)
     parameters = {"tenant": tenant, "model": model, "request_id": request_id}
     document["provenance"] = provenance(parameters, rows=len(document["targets"]))

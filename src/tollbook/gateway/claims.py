@@ -17,6 +17,14 @@ create table if not exists idempotency_claims (
 """
 
 
+_BY_AGE: Final = "create index if not exists idempotency_claims_by_age on idempotency_claims (claimed_at)"
+
+KEPT_SECONDS: Final = 7 * 86_400
+"""How long a claim is remembered. After that its key may be used anew: vendors promise a day."""
+REMOVED_AT_ONCE: Final = 1_000
+"""So many old claims are removed in one short transaction."""
+
+
 class Claim(NamedTuple):
     """A row: whose the claim is. `mine` when this very call made it."""
 
@@ -32,6 +40,7 @@ class Claims:
 
     def __init__(self, path: Path) -> None:
         self._database: Final = open_state(path, _SCHEMA)
+        self._database.execute(_BY_AGE)
 
     def claim(self, scope: str, body: str, request_id: str, lane: str, now: int) -> Claim:
         """Claim a scope, or learn who has it."""
@@ -55,6 +64,15 @@ class Claims:
     def release(self, scope: str) -> None:
         """The claimed request cost nothing: the key may be used again."""
         self._database.execute("delete from idempotency_claims where scope = ?", (scope,))
+
+    def remove_old(self, before: int) -> bool:
+        """Remove claims that were made before an instant, the oldest first; whether there may be more of them."""
+        removed = self._database.execute(
+            "delete from idempotency_claims where rowid in (select rowid from idempotency_claims "
+            "where claimed_at < ? order by claimed_at limit ?)",
+            (before, REMOVED_AT_ONCE),
+        )
+        return removed.rowcount >= REMOVED_AT_ONCE
 
     def close(self) -> None:
         self._database.close()

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
-from tollbook.gateway.claims import Claim, Claims
+from tollbook.core.clock import SECOND
+from tollbook.gateway.claims import KEPT_SECONDS, Claim, Claims
 from tollbook.gateway.connection import ClientConnection, Exchange
 from tollbook.gateway.pending import Pending
 from tollbook.gateway.refusal import Refusal
@@ -21,6 +22,7 @@ from tollbook.gateway.request import Admitted
 RESULT_LIMIT: Final = 1024 * 1024
 KEPT_LIMIT: Final = 64 * 1024 * 1024
 KEY_LIMIT: Final = 255
+TIDY_EVERY: Final = 60 * SECOND
 
 Digest = Callable[[str, str], str]
 """(tenant, text) to a keyed digest whose text is remembered nowhere."""
@@ -74,6 +76,7 @@ class Idempotency:
         self._thread: Final = ThreadPoolExecutor(1, "idempotency")
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._kept_size = 0
+        self._tidy_at = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def key(self, tenant: str, workload: str | None, key: bytes, path: str) -> str:
@@ -93,6 +96,20 @@ class Idempotency:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return claiming
+
+    def tidy(self, now: int) -> None:
+        """Forget claims that are old, a thousand at a time, off the loop. To be called every few seconds: it does
+        something once a minute, or each time while there are more."""
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_EVERY
+            self._thread.submit(self._remove_old, now)
+
+    def _remove_old(self, now: int) -> None:
+        try:
+            if self._claims.remove_old(now - KEPT_SECONDS * SECOND):
+                self._tidy_at = now
+        except sqlite3.Error:
+            pass  # another process writes for long: the next time will do
 
     def close(self) -> None:
         self._thread.shutdown()

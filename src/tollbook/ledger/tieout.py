@@ -43,6 +43,31 @@ class TieOut(NamedTuple):
     different: list[str]
 
 
+class TransferTieOut(NamedTuple):
+    """How many transfers were looked at, and the digests of the entries whose sides do not add up to nothing."""
+
+    compared: int
+    different: list[str]
+
+
+def check_transfers(source: Reader | Path) -> TransferTieOut:
+    """Prove that each transfer takes from one side what it gives to the other: per currency, requests, attempts, and
+    each amount; and that each of its legs has both sides."""
+    sums = ", ".join(f"sum({name}) <> 0" for name in ("requests", "attempts", "amount_expected", "amount_recharge"))
+
+    def query(lake: Lake) -> TransferTieOut:
+        ((compared,),) = lake.rows("SELECT count(DISTINCT (lane, sequence)) FROM transfers")
+        unequal = (
+            "SELECT digest FROM transfers GROUP BY digest, lane, sequence, leg "
+            f"HAVING count(*) <> 2 OR count(DISTINCT side) <> 2 OR list_contains([{sums}], true)"
+        )
+        return TransferTieOut(
+            compared, [one for (one,) in lake.rows(f"SELECT DISTINCT digest FROM ({unequal}) ORDER BY 1")]
+        )
+
+    return read(source, query)
+
+
 def check_totals(source: Reader | Path) -> TieOut:
     """Prove that the totals are the sums of the rows, for every bucket and key."""
 
