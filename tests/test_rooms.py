@@ -15,6 +15,7 @@ ROOMS: dict[str, set[str]] = {
     "registry": {"core", "journal"},
     "gateway": {"core", "journal", "providers", "pricing"},
     "ledger": {"core", "journal", "pricing"},
+    "quote": {"core", "providers", "pricing"},
     "simulator": {"core"},
     "conformance": {"core", "providers", "simulator"},
     "cli": {
@@ -28,11 +29,12 @@ ROOMS: dict[str, set[str]] = {
         "conformance",
         "config",
         "assembly",
+        "quote",
         "tollbook",
     },
     "config": {"core"},
     "assembly": {"core", "journal", "providers", "pricing", "registry", "ledger", "gateway", "config", "tollbook"},
-    "tollbook": {"core", "providers", "pricing"},
+    "tollbook": {"quote"},
 }
 """Room -> the rooms it may import, itself aside. `tollbook` is the package root (public API, version)."""
 

@@ -1,6 +1,7 @@
 """Which price book prices: activations are entries of the book's lane; a file beside them saves reading them all."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -32,7 +33,7 @@ def activate(book: Book, lane: BookLane, data: bytes, digest: str, since: int, a
     """Put a price book in force from an instant on: object, entry, then the file that workers' starts look at."""
     named = ObjectStore(book.root).put(data)
     lane.append("prices.activated", PricesActivated(book=digest, since=since, object=named, actor=actor))
-    activations = [*_activations(book), Activation(digest, since, named.sha256)]
+    activations = [*read_activations(book.root), Activation(digest, since, named.sha256)]
     write_whole(book.root / FILE, msgspec.json.encode(activations))
 
 
@@ -64,14 +65,15 @@ class Raters:
 
 def active_prices(book: Book, at: int) -> str:
     """The object of the price book in force at an instant. Raises BadInput when there is none."""
-    in_force = [one for one in _activations(book) if one.since <= at]
+    in_force = [one for one in read_activations(book.root) if one.since <= at]
     if not in_force:
         raise BadInput(f"{book.root} has no price book in force; make the book anew with: tollbook init")
     return max(in_force, key=lambda one: one.since).object
 
 
-def _activations(book: Book) -> list[Activation]:
+def read_activations(root: Path) -> list[Activation]:
+    """The price books that were put in force in the book of a directory, as they were announced."""
     try:
-        return msgspec.json.decode((book.root / FILE).read_bytes(), type=list[Activation])
+        return msgspec.json.decode((root / FILE).read_bytes(), type=list[Activation])
     except FileNotFoundError:
         return []

@@ -1,7 +1,6 @@
 """`tollbook prices`: what a model costs, by which row of which book, and why by that one."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,8 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tollbook.cli import screen
-from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root
+from tollbook.cli import price_books, screen
+from tollbook.cli.options import BookOption, ConfigOption, JsonOption
+from tollbook.cli.price_source import load_prices
 from tollbook.cli.provenance import provenance
 from tollbook.cli.story import show_provenance
 from tollbook.core.clock import now, parse_instant
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-app = typer.Typer(no_args_is_help=True, help="Look into a price book.")
+app = typer.Typer(no_args_is_help=True, help="Price books: look into them, compare, check and import them.")
+app.command("import")(price_books.import_)
+app.command("list")(price_books.list_)
+app.command("check")(price_books.check_)
+app.command("diff")(price_books.diff)
 
 ModelArgument = Annotated[str, typer.Argument(help="A model name as the vendor serves it.")]
 PartyOption = Annotated[str | None, typer.Option("--vendor", help="The billing party; else every one that has it.")]
 PricesOption = Annotated[
-    str | None, typer.Option("--prices", help="Digest of a book kept in the journal; else the one that ships.")
+    str | None, typer.Option("--prices", help="Digest or file of a price book; else the one that ships.")
 ]
 _DIMENSIONS = ("tier", "region", "speed", "processing")
 
@@ -41,7 +45,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Every price of a model: all tiers, context bands and dates."""
-    chosen = _load(prices, config, book)
+    chosen = load_prices(prices, config, book)
     rows = [_plain(row.__dict__) for party in _parties(chosen, model, vendor) for row in chosen.show(party, model)]
     parameters = {"model": model, "vendor": vendor, "prices": prices}
     document = {
@@ -74,7 +78,7 @@ def explain(
     json: JsonOption = False,
 ) -> None:
     """Which row prices each class of a model at an instant, and why the others do not."""
-    chosen = _load(prices, config, book)
+    chosen = load_prices(prices, config, book)
     instant = _instant(at)
     reported = {"tier": tier, "region": region, "speed": speed, "processing": processing}
     found = [
@@ -164,20 +168,6 @@ def _table(*titles: str) -> Table:
     for title in titles:
         table.add_column(title, justify="right" if title == "price of one" else "left", overflow="fold")
     return table
-
-
-def _load(digest: str | None, config: Path | None, book: Path | None) -> "PriceBook":
-    """The book that ships, or one of the journal's objects. Raises NotFound or Tampered when it cannot be had."""
-    from tollbook.pricing.book import PriceBook, base_book
-
-    if digest is None:
-        return base_book()
-    from tollbook.journal.objects import ObjectStore
-
-    try:
-        return PriceBook.load(ObjectStore(book_root(config, book)).get(digest))
-    except ValueError as fault:
-        raise BadInput(f"--prices: {fault}") from None
 
 
 def _parties(chosen: "PriceBook", model: str, vendor: str | None) -> list[str]:

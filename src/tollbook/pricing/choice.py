@@ -6,11 +6,12 @@ Rating and explaining choose by the same functions, so an explanation cannot tel
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from tollbook.core.clock import format_instant
+from tollbook.core.clock import SECOND, format_instant
 from tollbook.pricing.entry import Entry, Found, Header, Party
 from tollbook.pricing.row import DAY, DIMENSIONS, FOREVER, Row, edge, is_date, key_of
 
 STANDARD: Final = "standard"
+MINUTE: Final = 60 * SECOND
 ANY: Final = "*"
 """In a party's words: whatever it says beside them."""
 
@@ -166,7 +167,9 @@ def _validity(rows: list[Row], retrieved: int, at: int) -> tuple[int, int]:
         cuts.update(row.span)
         for day in _vague_edges(row):
             cuts.update((day - DAY + 1, day + DAY))
-        if row.window is not None:
+        if row.window is not None and row.window.zone is not None:
+            cuts.update((at - at % MINUTE, at - at % MINUTE + MINUTE))  # clocks turn and windows begin on a minute
+        elif row.window is not None:
             cuts.update(midnight + offset for offset in (0, DAY, *row.window.span))
     return max((cut for cut in cuts if cut <= at), default=-FOREVER), min(
         (cut for cut in cuts if cut > at), default=FOREVER

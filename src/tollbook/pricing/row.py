@@ -4,9 +4,10 @@ The fields stand in the order of their names in the file, so that what msgspec w
 """
 
 import re
-from datetime import UTC, datetime
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
+from functools import cache, cached_property
 from typing import Final, Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct, field, to_builtins
 
@@ -53,19 +54,26 @@ class Band(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
 
 
 class Window(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """Hours of the day, UTC, in which a price applies: from `from_` up to but not including `to`.
+    """Hours of the day in which a price applies: from `from_` up to but not including `to`, by the clocks of `zone`.
 
-    `days` are ISO weekdays (1 is Monday) of the UTC date; empty means every day.
+    `days` are ISO weekdays (1 is Monday) of the date there; empty means every day. `holidays` are dates there on which
+    the window does not apply. Without a zone clocks show UTC. An hour that clocks show twice is in the window twice.
     """
 
     days: tuple[int, ...] = ()
     from_: str = field(name="from", default="00:00")
+    holidays: tuple[str, ...] = ()
     to: str = "24:00"
+    zone: str | None = None
 
     def holds(self, at: int) -> bool:
         """Whether an instant lies in the window."""
+        if self.zone is not None:
+            at += _offset(self.zone, at)
         day, time = divmod(at, DAY)
         if self.days and (day + 3) % 7 + 1 not in self.days:  # 1970-01-01 was a Thursday
+            return False
+        if self.holidays and (_EPOCH + timedelta(days=day)).date().isoformat() in self.holidays:
             return False
         return self.span[0] <= time < self.span[1]
 
@@ -75,7 +83,9 @@ class Window(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         return clock(self.from_), clock(self.to)
 
     def meets(self, other: "Window") -> bool:
-        """Whether two windows share a moment."""
+        """Whether two windows may share a moment; those of two zones may always."""
+        if self.zone != other.zone:
+            return True
         days = set(self.days or range(1, 8)) & set(other.days or range(1, 8))
         return bool(days) and self.span[0] < other.span[1] and other.span[0] < self.span[1]
 
@@ -83,7 +93,8 @@ class Window(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         """The window for people."""
         names = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
         days = ", ".join(names[day - 1] for day in self.days) or "every day"
-        return f"{self.from_}-{self.to} UTC, {days}"
+        off = f" but {len(self.holidays)} holidays" if self.holidays else ""
+        return f"{self.from_}-{self.to} {self.zone or 'UTC'}, {days}{off}"
 
 
 class Row(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True, kw_only=True):
@@ -217,7 +228,28 @@ def _window_problems(window: Window) -> list[str]:
         return ["a window ends after it begins; one over midnight is two rows"]
     if list(window.days) != sorted({day for day in window.days if 1 <= day <= 7}):
         return ["`days` are ISO weekdays 1 to 7, rising"]
-    return []
+    if list(window.holidays) != sorted(set(window.holidays)) or not all(map(is_date, window.holidays)):
+        return ["`holidays` are dates, rising"]
+    return [] if window.zone is None or _is_zone(window.zone) else [f"{window.zone!r} is not a time zone (IANA)"]
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def _offset(zone: str, at: int) -> int:
+    """What clocks in a zone are ahead of UTC at an instant, in microseconds."""
+    offset = (_EPOCH + timedelta(microseconds=at)).astimezone(_zone(zone)).utcoffset()
+    return 0 if offset is None else offset // timedelta(microseconds=1)
 
 
 def _span_problems(row: Row) -> list[str]:
