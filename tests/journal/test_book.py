@@ -107,7 +107,7 @@ def test_the_signing_key_must_be_the_books(tmp_path: Path) -> None:
     book = make_book(tmp_path, ToldClock())
     key = book.root / "keys" / "signing.key"
     key.write_bytes(bytes(32))
-    with pytest.raises(BadInput, match=r"not the one book\.json names"):
+    with pytest.raises(BadInput, match="not the one the book names"):
         book.signer()
     key.write_bytes(bytes(31))
     with pytest.raises(BadInput, match="cannot be used"):

@@ -14,11 +14,12 @@ from tollbook.config.reader import allowed, default_of, is_derived, unwrap
 from tollbook.core import faults, usage, vocabulary
 from tollbook.core.settings import Settings
 from tollbook.gateway.refusal import REFUSALS
-from tollbook.journal import entry, registration
+from tollbook.journal import authority, entry, registration
 from tollbook.journal.finding import FINDINGS
 from tollbook.ledger.schema import TABLES
 from tollbook.providers.contract import CONVENTIONS
 from tollbook.providers.registry import BY_FORMAT
+from tollbook.registry.duties import duties
 
 REFERENCE: Final = pathlib.Path(__file__).parent.parent.parent / "docs" / "reference"
 _NOTE: Final = "<!-- Made from the code by `make reference`; do not edit. -->\n"
@@ -147,7 +148,7 @@ def entries_page() -> str:
     lines = ["# Entries of the journal", "", _NOTE, _text(entry.__doc__), "", "| kind | says |", "|---|---|"]
     lines += [f"| `{kind}` | {_cell(meaning)} |" for kind, meaning in entry.KINDS.items()]
     lines += ["", "## Payloads", ""]
-    for name, struct in sorted((vars(entry) | vars(registration)).items()):
+    for name, struct in sorted((vars(entry) | vars(registration) | vars(authority)).items()):
         if isinstance(struct, type) and issubclass(struct, entry.Struct) and struct is not entry.Struct:
             members = ", ".join(f"`{member}`" for member in struct.__struct_encode_fields__)
             lines += [f"### {name}", "", _text(struct.__doc__ if struct.__doc__ else "") or "", "", members, ""]
@@ -252,6 +253,22 @@ def formats_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def duties_page() -> str:
+    """The duties table."""
+    table = duties()
+    lines = ["# Duties", "", _NOTE, "What the words mean: [duties](../duties.md).", "", "| role | |", "|---|---|"]
+    lines += [f"| `{role}` | {_cell(meaning)} |" for role, meaning in table.roles.items()]
+    lines += ["", f"A proposal waits {table.approval_days} days, an emergency {table.emergency_days} days.", ""]
+    lines += ["| act | | proposes or does | a second person | approves | may not be | alone up to, a month |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for name, duty in table.duties.items():
+        does = [*duty.does, *(["the owner of the files"] if duty.local else [])]
+        alone = [f"{amount} {currency}" for currency, amount in duty.alone_up_to.items()]
+        cells = [does, duty.second or ["never"], duty.approves, duty.may_not_be, alone]
+        lines.append(f"| `{name}` | {_cell(duty.title)} | " + " | ".join(", ".join(words) for words in cells) + " |")
+    return "\n".join(lines).rstrip() + "\n"
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
@@ -260,6 +277,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "exit-codes.md": exit_codes_page,
     "tables.md": tables_page,
     "formats.md": formats_page,
+    "duties.md": duties_page,
 }
 
 

@@ -5,7 +5,7 @@ import pwd
 import selectors
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from tollbook.core.faults import BadInput, BookLocked, Fault, JournalUnavailable, NotFound
+from tollbook.registry.duties import NotAllowed, Proposed
 
 REQUEST_LIMIT: Final = 16 * 1024 * 1024
 CLIENT_SECONDS: Final = 60.0
@@ -21,11 +22,22 @@ Deed = Callable[[dict[str, Any], str], Any]
 """Does one act, given its arguments and who asks; its result. Raises Fault."""
 
 
+class Proof(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What somebody shows who logged in: the session's token; with a personal key also a signature of the act
+    (`tollbook.journal.signature`), made at `at` (microseconds) over the arguments with `salt` (hexadecimal)."""
+
+    session: str
+    salt: str | None = None
+    at: int | None = None
+    signature: str | None = None
+
+
 class Act(Struct, frozen=True):
     """One line to the scribe."""
 
     act: str
     arguments: dict[str, Any]
+    proof: Proof | None = None
 
 
 class Answer(Struct, frozen=True):
@@ -40,10 +52,11 @@ def socket_path(root: Path) -> Path:
     return root / "run" / "scribe.sock"
 
 
-def ask(root: Path, act: str, arguments: dict[str, Any]) -> Any:
+def ask(root: Path, act: str, arguments: dict[str, Any], proof: Proof | None = None) -> Any:
     """Have the running scribe do something; its result.
 
-    Raises NotServed when no scribe runs, NoAnswer when it ended meanwhile, BadInput and NotFound as it says.
+    Raises NotServed when no scribe runs, NoAnswer when it ended meanwhile; BadInput, NotFound, NotAllowed and Proposed
+    as it says.
     """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(CLIENT_SECONDS)
@@ -52,15 +65,17 @@ def ask(root: Path, act: str, arguments: dict[str, Any]) -> Any:
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotServed("the book is not being served") from None
         try:
-            client.sendall(msgspec.json.encode(Act(act, arguments)) + b"\n")
+            client.sendall(msgspec.json.encode(Act(act, arguments, proof)) + b"\n")
             with client.makefile("rb") as answers:
                 answer = msgspec.json.decode(answers.readline(), type=Answer)
         except (OSError, msgspec.DecodeError):
             raise NoAnswer("the scribe ended before it answered: look whether it was done, then ask again") from None
     if answer.fault is not None:
-        kind = NotFound if answer.fault == NotFound.code else BadInput
-        raise kind(answer.message or answer.fault)
+        raise _FAULTS.get(answer.fault, BadInput)(answer.message or answer.fault)
     return answer.result
+
+
+_FAULTS: Final[dict[str, type[Fault]]] = {kind.code: kind for kind in (NotFound, NotAllowed, Proposed)}
 
 
 class NotServed(BookLocked):
@@ -76,11 +91,12 @@ class NoAnswer(Fault):
 
 
 class Acts:
-    """The scribe's side. One request at a time, between two turns of its loop. `deeds` are what it can do, by name."""
+    """The scribe's side. One request at a time, between two turns of its loop. `do` does what is asked for by somebody
+    whom the kernel names."""
 
-    def __init__(self, root: Path, deeds: Mapping[str, Deed]) -> None:
+    def __init__(self, root: Path, do: Callable[[Act, str], Any]) -> None:
         self._root: Final = root
-        self._deeds: Final = deeds
+        self._do: Final = do
         path = socket_path(root)
         path.unlink(missing_ok=True)
         self._listener: Final = socket.socket(socket.AF_UNIX)
@@ -124,12 +140,6 @@ class Acts:
         except Fault as fault:
             answer = Answer(fault=fault.code, message=str(fault))
         client.sendall(msgspec.json.encode(answer) + b"\n")
-
-    def _do(self, act: Act, actor: str) -> Any:
-        deed = self._deeds.get(act.act)
-        if deed is None:
-            raise BadInput(f"the scribe does not know how to {act.act!r}; it can: {', '.join(self._deeds)}")
-        return deed(act.arguments, actor)
 
 
 def _actor(client: socket.socket) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tollbook import __version__
-from tollbook.assembly.acts import local_actor
-from tollbook.assembly.deeds import deeds
+from tollbook.assembly.acts import Act, local_actor
+from tollbook.assembly.deeds import authorising
 from tollbook.assembly.registering import RegistryKeeper
 from tollbook.assembly.transferring import Transferring
 from tollbook.core.faults import BookLocked
@@ -17,8 +17,8 @@ from tollbook.ledger.lake import Lake
 from tollbook.ledger.loader import Loader
 
 
-def do_alone(root: Path, act: str, arguments: dict[str, Any]) -> Any:
-    """Do an act. Raises BadInput and NotFound as it does, BookLocked when another writes the book."""
+def do_alone(root: Path, act: Act) -> Any:
+    """Do an act. Raises as it does; BookLocked when another writes the book."""
     book = Book.open(root)
     lane = BookLane.open(book, release=__version__)
     try:
@@ -33,8 +33,10 @@ def do_alone(root: Path, act: str, arguments: dict[str, Any]) -> Any:
                 return loader.lake
 
             transferring = Transferring(keeper, lake)
-            done = deeds(lane, personal, keeper, transferring)[act](arguments, local_actor())
-            lane.advance(heads)
+            try:
+                done = authorising(book, lane, personal, keeper, transferring).do(act, local_actor())
+            finally:
+                lane.advance(heads)  # what was proposed is on record, too, though it is told as a fault
             if transferring.waiting:
                 _post(transferring)
                 lane.advance(heads)

@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from tollbook.assembly.acts import Deed, NotServed, ask
+from tollbook.assembly.acts import Act, Deed, NotServed, Proof, ask
+from tollbook.assembly.authorising import Authorising
 from tollbook.assembly.erasure import Erasure, erase
+from tollbook.assembly.identifying import IdentityKeeper
+from tollbook.assembly.login import prove
+from tollbook.assembly.logins import Logins
 from tollbook.assembly.registering import RegistryKeeper
+from tollbook.assembly.wishes import Wishes
+from tollbook.journal.book import Book
 from tollbook.journal.entry import RestoreDrilled
 from tollbook.journal.personal import PersonalDirectory
 from tollbook.journal.recording import BookLane
+from tollbook.registry.identities import Office
 
 if TYPE_CHECKING:
     from tollbook.assembly.transferring import Transferring
@@ -36,14 +43,37 @@ def deeds(
     return {**ours, **registry.acts, **transferring.acts}
 
 
-def do(root: Path, act: str, arguments: dict[str, Any]) -> Any:
-    """Have the running scribe do something, or do it as the book's writer when none runs.
+def authorising(
+    book: Book, lane: BookLane, personal: PersonalDirectory, registry: RegistryKeeper, transferring: "Transferring"
+) -> Authorising:
+    """What decides which of them are done, and for whom."""
+    office, logins = Office.of(lane.recovered.authority), Logins(book.root)
+    return Authorising(
+        book.root,
+        book.id,
+        lane,
+        deeds(lane, personal, registry, transferring),
+        IdentityKeeper(lane, office, logins, registry, book.root),
+        Wishes(registry, office, transferring.measures),
+        office,
+        logins,
+    )
 
-    Raises BadInput and NotFound as the act does, BookLocked when another command writes the book just now.
+
+def do(root: Path, act: str, arguments: dict[str, Any]) -> Any:
+    """Have the running scribe do something, or do it as the book's writer when none runs, as whoever is logged in.
+
+    Raises BadInput and NotFound as the act does, NotAllowed and Proposed as the duties say, BookLocked when another
+    command writes the book just now.
     """
+    return do_as(root, act, arguments, prove(root, act, arguments))
+
+
+def do_as(root: Path, act: str, arguments: dict[str, Any], proof: Proof | None) -> Any:
+    """The same, as whoever the proof shows."""
     try:
-        return ask(root, act, arguments)
+        return ask(root, act, arguments, proof)
     except NotServed:
         from tollbook.assembly.alone import do_alone  # it knows the ledger, which the supervisor must not
 
-        return do_alone(root, act, arguments)
+        return do_alone(root, Act(act, arguments, proof))

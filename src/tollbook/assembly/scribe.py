@@ -16,7 +16,7 @@ from tollbook.assembly.ageing import Ageing
 from tollbook.assembly.batches import TakingBatches
 from tollbook.assembly.boot import BookBoot, receive, supervisor_gone
 from tollbook.assembly.child import TRY_LATER, say
-from tollbook.assembly.deeds import deeds
+from tollbook.assembly.deeds import authorising
 from tollbook.assembly.matching import Matching
 from tollbook.assembly.registering import RegistryKeeper, Vouching
 from tollbook.assembly.transferring import Transferring
@@ -151,7 +151,8 @@ class Scribe:
         self._registry: Final = RegistryKeeper(self._book, self._lane)
         self._vouching: Final = Vouching(self._book)
         self._transferring: Final = Transferring(self._registry, lambda: self._loading.reached)
-        self._acts: Final = Acts(root, deeds(self._lane, self._personal, self._registry, self._transferring))
+        office = authorising(self._book, self._lane, self._personal, self._registry, self._transferring)
+        self._acts: Final = Acts(root, office.do)
         self._stop: Final = stop
         self._due: Final = dict.fromkeys(TIMES, 0.0)
 

@@ -10,13 +10,16 @@ from typing import Any, Final
 import msgspec
 
 from tollbook import __version__
-from tollbook.assembly.acts import NoAnswer, NotServed, ask, local_actor
+from tollbook.assembly import login
+from tollbook.assembly.acts import NoAnswer, NotServed, Proof, ask, local_actor
+from tollbook.assembly.authorising import told
 from tollbook.assembly.backup import BackedUp, back_up
-from tollbook.assembly.deeds import do
+from tollbook.assembly.deeds import do, do_as
 from tollbook.assembly.prices import activate
 from tollbook.assembly.reloading import Source
 from tollbook.assembly.restore import Restored, Wanted, restore
 from tollbook.assembly.supervisor import Supervisor
+from tollbook.core.clock import now
 from tollbook.core.faults import BadInput
 from tollbook.core.settings import Secrets, Settings
 from tollbook.journal.book import Book
@@ -25,6 +28,7 @@ from tollbook.journal.heads import recover
 from tollbook.journal.recording import BookLane
 from tollbook.journal.registration import RegistryChanged, TransferPosted
 from tollbook.pricing.book import base_book
+from tollbook.registry.identities import Office
 from tollbook.registry.registry import Registry
 from tollbook.registry.secret import make_key
 
@@ -85,16 +89,57 @@ def change_registry(root: Path, act: str, wanted: dict[str, Any]) -> dict[str, A
     return done
 
 
+def ask_book(root: Path, act: str, wanted: dict[str, Any]) -> Any:
+    """Ask the book's writer something, as whoever is logged in. Raises as it says."""
+    return do(root, act, wanted)
+
+
+def read_office(root: Path) -> dict[str, Any]:
+    """Identities and proposals: asked of the running scribe, else read from the journal."""
+    try:
+        done: dict[str, Any] = ask(root, "office.read", {})
+    except NotServed:
+        return told(Office.of(recover(Book.open(root).root).authority), now())
+    return done
+
+
 def read_registry(root: Path) -> Registry:
     """The registry as it is: asked of the running scribe, else read from the journal."""
     try:
-        told = ask(root, "registry.read", {})
+        known = ask(root, "registry.read", {})
     except NotServed:
         return Registry.of(recover(Book.open(root).root).registry)
     registry = Registry()
-    for one in told:
+    for one in known:
         registry.add(msgspec.convert(one["entry"], RegistryChanged), one["recorded"], one["digest"])
     return registry
+
+
+def log_in(root: Path, name: str, secret: str, key: Path | None) -> dict[str, Any]:
+    """Open a session, by password or personal key, or with no name by a service's token; it is kept for this user.
+
+    Raises BadInput when it is not opened.
+    """
+    book = Book.open(root)
+    arguments: dict[str, Any] = {"name": name} if name else {"token": secret}
+    proof = None
+    if key is not None:
+        proof = login.signed(book.id, login.OPEN, arguments, login.load_key(key))
+    elif name:
+        arguments["password"] = secret
+    done: dict[str, Any] = do_as(root, login.OPEN, arguments, proof)
+    login.keep(book.id, login.KeptLogin(done.pop("session"), None if key is None else str(key.absolute())))
+    return done
+
+
+def log_out(root: Path) -> bool:
+    """End the session that is kept for this user; whether there was one."""
+    book = Book.open(root)
+    kept = login.kept(book.id)
+    if kept is not None:
+        do_as(root, "session.close", {}, Proof(session=kept.session))
+        login.forget(book.id)
+    return kept is not None
 
 
 def backup(root: Path, to: Path, *, signing_key: bool, personal_keys: bool) -> BackedUp:
@@ -121,8 +166,8 @@ def transfer_of(root: Path, digest: str, seconds: float) -> TransferPosted | Non
     until = time.monotonic() + seconds
     while True:
         try:
-            told = ask(root, "registry.transfer", {"digest": digest})
-            posted = None if told is None else msgspec.convert(told, TransferPosted)
+            found = ask(root, "registry.transfer", {"digest": digest})
+            posted = None if found is None else msgspec.convert(found, TransferPosted)
         except NoAnswer:
             posted = None
         except NotServed:

@@ -6,6 +6,7 @@ that one that was broken off by a kill is posted by the next scribe, once.
 """
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any, Final
 
 from msgspec import Struct
@@ -72,8 +73,18 @@ class Transferring:
                 return
             self._keeper.post(self._of_change(lake, known, before))
 
+    @property
+    def measures(self) -> dict[str, Callable[[Document], dict[str, str] | None]]:
+        """How much the acts would move, before they are done."""
+        return {"key.transfer": lambda arguments: _moved(self._suspicion(wish(arguments, Suspicion), ""))}
+
     def suspect(self, wanted: Suspicion, actor: str) -> Document:
         """Carry what a key used since an instant to a cost centre, but for what was carried so before."""
+        posted = self._suspicion(wanted, actor)
+        return {"entry": self._keeper.post(posted), "legs": [shown(leg) for leg in posted.legs]}
+
+    def _suspicion(self, wanted: Suspicion, actor: str) -> TransferPosted:
+        """What would be posted now."""
         key = decisions.key_named(self._keeper.registry, wanted.name, wanted.tenant)
         lake = self._lake()
         if lake is None:
@@ -86,9 +97,8 @@ class Transferring:
             lake, organisation.cuts, wanted.since, before, self._suspected(), (key.tenant, key.name)
         )
         target = Place(cost_centre=wanted.cost_centre, tenant=None)
-        legs = _legs(found, lambda one: (organisation.place(one.tenant, one.workload, one.cut, 0), target))
-        posted = TransferPosted(
-            legs=legs,
+        return TransferPosted(
+            legs=_legs(found, lambda one: (organisation.place(one.tenant, one.workload, one.cut, 0), target)),
             since=wanted.since,
             before=before,
             actor=actor,
@@ -96,7 +106,6 @@ class Transferring:
             tenant=key.tenant,
             key=key.name,
         )
-        return {"entry": self._keeper.post(posted), "legs": [shown(leg) for leg in legs]}
 
     def _suspected(self) -> list[Suspected]:
         """What is elsewhere already, and moves no more."""
@@ -137,6 +146,16 @@ def shown(leg: TransferLeg) -> Document:
         "requests": leg.requests,
         "attempts": leg.attempts,
     }
+
+
+def _moved(posted: TransferPosted) -> dict[str, str] | None:
+    """The sum of what a transfer moves per currency; None when some of it has no price."""
+    sums: dict[str, Decimal] = {}
+    for leg in posted.legs:
+        if leg.currency is None or leg.expected is None:
+            return None
+        sums[leg.currency] = sums.get(leg.currency, Decimal(0)) + Decimal(leg.expected)
+    return {currency: format(total, "f") for currency, total in sums.items()}
 
 
 def _told(side: TransferSide) -> Document:

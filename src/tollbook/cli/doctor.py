@@ -39,7 +39,7 @@ def examine(config_path: Path | None, book: Path | None) -> list[Check]:
     """All checks. The configuration is left out where --book is given and there is none."""
     from tollbook import config
     from tollbook.cli.ledger_health import check_ledger
-    from tollbook.cli.registry_health import check_registry
+    from tollbook.cli.registry_health import check_duties, check_registry
 
     path = config.find_path(config_path)
     checks = list(check_configuration(path)) if book is None or path.exists() else []
@@ -52,6 +52,7 @@ def examine(config_path: Path | None, book: Path | None) -> list[Check]:
         return checks
     if settings is not None:
         checks.append(check_registry(root, settings, path.parent))
+        checks.append(check_duties(root))
     ledger, recorded = check_ledger(root)
     return [*checks, check_clock(recorded), *ledger]
 

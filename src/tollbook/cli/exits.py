@@ -11,7 +11,10 @@ BROKEN: Final = 3
 
 MEANINGS: Final = {
     FINE: "fine: what was asked was done, and nothing needs attention",
-    FINDINGS: "findings: something needs attention, was not found, or is held by another process just now",
+    FINDINGS: (
+        "findings: something needs attention, was not found, waits to be approved, is not allowed, or is held by "
+        "another process just now"
+    ),
     USAGE: "usage: an argument, a file or the configuration is wrong; the message says where and what to do",
     BROKEN: "broken promise: history does not verify, or figures do not tie out",
 }

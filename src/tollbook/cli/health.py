@@ -61,6 +61,7 @@ CHECKS: Final = {
     "clock": "the clock is synchronised, and not behind the book's last entry",
     "registry": "the configuration's tenants and keys are those of the registry",
     "claims": "claims of idempotency keys are removed when they are old",
+    "duties": "acts that take two can be approved, and no emergency waits to be",
     "checkpoint": "the book was signed not long ago",
     "anchor": "signatures leave the machine, and did so not long ago",
     "ship": "a copy of the book elsewhere is brought up to date",

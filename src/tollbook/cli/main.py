@@ -16,13 +16,16 @@ from tollbook.cli import (
     erase,
     exits,
     find,
+    identity,
     init,
     key,
     limit,
+    login,
     open_items,
     organisation,
     price,
     prices,
+    proposal,
     rebuild,
     replay,
     report,
@@ -74,6 +77,9 @@ for name, command in (
     ("report", report.report),
     ("open-items", open_items.open_items),
     ("erase", erase.erase),
+    ("login", login.login),
+    ("logout", login.logout),
+    ("whoami", login.whoami),
     ("verify", verify.verify),
     ("rebuild", rebuild.rebuild),
     ("backup", backup.backup),
@@ -90,6 +96,8 @@ for kind in organisation.PARENTS:
     app.add_typer(organisation.noun(kind), name=kind)
 app.add_typer(key.app, name="key")
 app.add_typer(limit.app, name="limit")
+app.add_typer(identity.app, name="identity")
+app.add_typer(proposal.app, name="proposal")
 app.add_typer(transfer.app, name="transfer")
 app.add_typer(prices.app, name="prices")
 app.add_typer(charging.app, name="charging")

@@ -23,6 +23,28 @@ def check_registry(root: Path, settings: Settings, base: Path) -> Check:
     return Check("registry", "ok", "the configuration's tenants and keys are those of the registry")
 
 
+def check_duties(root: Path) -> Check:
+    """Whether two people can approve, and whether emergencies wait to be."""
+    from tollbook.assembly import service
+
+    try:
+        office = service.read_office(root)
+    except Fault as fault:
+        return Check("duties", "warning", str(fault), "start `tollbook serve`")
+    waiting = [one["proposal"] for one in office["proposals"] if one["state"] in ("emergency", "overdue")]
+    if waiting:
+        return Check(
+            "duties", "warning", f"emergencies that nobody approved: {', '.join(waiting)}", "tollbook proposal show"
+        )
+    people = [one for one in office["identities"] if one["ended"] is None]
+    admins = [one for one in people if any(has["role"] == "admin" for has in one["roles"])]
+    if not admins:
+        return Check("duties", "ok", "nobody logs in: every act is on record as unauthenticated")
+    if len(admins) == 1:
+        return Check("duties", "warning", "one administrator: nobody can approve what takes two", "tollbook identity")
+    return Check("duties", "ok", f"{len(admins)} administrators; no emergency waits")
+
+
 def _secrets(settings: Settings, base: Path) -> dict[str, dict[str, str]]:
     from tollbook import config
 

@@ -6,6 +6,8 @@ Fault
 ├── JournalUnavailable  the journal cannot be written (disk full, I/O error)
 ├── BookLocked          another process holds what this one needs
 ├── NotFound            no such request, book, lane
+├── NotAllowed          the duties do not allow it to who asked (tollbook.registry.duties)
+├── Proposed            not done: somebody else must approve it first (tollbook.registry.duties)
 └── BrokenPromise       history does not verify, or figures do not tie out
     └── Tampered        a lane was changed, cut or removed; carries where
 """

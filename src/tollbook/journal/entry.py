@@ -52,6 +52,11 @@ KINDS: Final = {
     "restore.drilled": "a copy was restored to see that it can be: what was verified and compared",
     "registry.changed": "what an act changed in the registry: entities, units, tenants, workloads, keys",
     "transfer.posted": "what was on record already when a change of the registry took effect, carried over",
+    "identity.changed": "who may log in, in which roles, and by what it is known",
+    "act.authorised": "an identity does an act alone, as the duties allow; the act's own entry follows",
+    "proposal.made": "an act that somebody else must approve",
+    "proposal.decided": "a proposal was approved, rejected, withdrawn, or is carried out as an emergency",
+    "proposal.carried": "what was approved is done, or could not be",
 }
 """Every kind of entry, and what it says."""
 

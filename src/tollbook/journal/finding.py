@@ -27,6 +27,7 @@ FINDINGS: Final = {
     "object_changed": "an object is not what its name says",
     "key_differs": "the verification key is not the one the book was born with",
     "key_chain_broken": "a signing key does not follow from the ones before it",
+    "actor_not_proven": "an act names somebody who signs acts with a personal key, and is not signed by it",
     "entry_unreadable": "an entry holds, but says nothing that this release can read",
 }
 """Every kind of finding, and what it means."""

@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tollbook.core.faults import JournalUnavailable, Tampered
+from tollbook.journal.authority import AUTHORITY_KINDS
 from tollbook.journal.book import Book
 from tollbook.journal.closing import is_live
-from tollbook.journal.entry import Heads, LaneClosed, LaneHead, PersonalErased
+from tollbook.journal.entry import Heads, LaneBegin, LaneClosed, LaneHead, PersonalErased
 from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.registration import REGISTRY_KINDS
 from tollbook.journal.segment import segments
@@ -26,6 +27,8 @@ from tollbook.journal.tree import Tree
 
 _heads_decoder: Final = msgspec.json.Decoder(Heads)
 _closed_decoder: Final = msgspec.json.Decoder(LaneClosed)
+_begin_decoder: Final = msgspec.json.Decoder(LaneBegin)
+_LAST: Final = 1 << 62
 _erased_decoder: Final = msgspec.json.Decoder(PersonalErased)
 _SETTLED_AFTER: Final = 1_000_000_000
 _NUMBER: Final = re.compile(rb'"k":"heads","number":(\d{1,18})[,}]')
@@ -37,7 +40,8 @@ class Recovered(NamedTuple):
     `lanes` are the lanes the last heads leave open; `known` all lanes that any heads ever listed; `ends` where book
     lanes say that others end; `tree` is over all heads lines, `earlier_root` its root when it had the size that was
     asked for; `created` whether the book's birth is on record; `erasures` what was erased from the personal directory,
-    to be erased again after a restore; `registry` the lines that the registry is folded from, in order.
+    to be erased again after a restore; `registry` the lines that the registry is folded from, `authority` those that
+    identities and proposals are folded from, in order.
     """
 
     number: int
@@ -50,6 +54,7 @@ class Recovered(NamedTuple):
     created: bool
     erasures: list[PersonalErased]
     registry: list[Line]
+    authority: list[Line]
 
 
 def decode_heads(line: Line) -> Heads:
@@ -69,16 +74,48 @@ def heads_number(line: bytes) -> int | None:
 def book_lines(book_root: Path) -> Iterator[Line]:
     """All lines of the book's own lanes, lane after lane in the order they were written."""
     lanes = [path for path in lane_directories(book_root) if path.name.startswith("book-")]
-    for directory in sorted(lanes, key=_first_number):
+    for directory in _in_order(lanes):
         yield from read_lane(directory)
 
 
-def _first_number(directory: Path) -> tuple[int, str]:
-    """What orders the book's lanes: the number of the first heads in each. Clocks may step back; numbers do not."""
+class _Beginning(NamedTuple):
+    """How a lane of the book begins: the heads that were the last ones then, and the number of its own first heads."""
+
+    directory: Path
+    bound: str | None
+    first: int | None
+
+
+def _in_order(lanes: list[Path]) -> list[Path]:
+    """The book's lanes as they were written, by numbers: clocks may step back.
+
+    A lane is bound to the last heads there were when it began. Of those bound to the same ones, all but the last ended
+    without heads of their own: a command that changed nothing, a writer that was killed.
+    """
+    beginnings = [_beginning(directory) for directory in lanes]
+    numbers = {one.bound: one.first for one in beginnings if one.first is not None}
+
+    def place(one: _Beginning) -> tuple[int, bool, str]:
+        return numbers.get(one.bound, _LAST), one.first is not None, one.directory.name
+
+    return [one.directory for one in sorted(beginnings, key=place)]
+
+
+def _beginning(directory: Path) -> _Beginning:
+    bound = None
     for line in read_lane(directory):
-        if line.kind == "heads":
-            return decode_heads(line).number, directory.name
-    return 1 << 62, directory.name
+        if line.kind == "lane.begin":
+            bound = _bound(line)
+        elif line.kind == "heads":
+            return _Beginning(directory, bound, decode_heads(line).number)
+    return _Beginning(directory, bound, None)
+
+
+def _bound(line: Line) -> str | None:
+    try:
+        return _begin_decoder.decode(line.bytes).heads
+    except UNREADABLE as fault:
+        raise Tampered(f"lane {line.lane}, entry {line.sequence}: cannot be read ({fault})") from fault
 
 
 def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
@@ -90,6 +127,7 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
     earlier = tree.root() if root_at == 0 else None
     erasures: list[PersonalErased] = []
     registry: list[Line] = []
+    authority: list[Line] = []
     for line in book_lines(book_root):
         created = created or line.kind == "book.created"
         if line.kind == "lane.closed":
@@ -98,6 +136,8 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             erasures.append(_erasure(line))
         if line.kind in REGISTRY_KINDS:
             registry.append(line)
+        if line.kind in AUTHORITY_KINDS:
+            authority.append(line)
         number = heads_number(line.bytes) if line.kind == "heads" else None
         if number is None:
             continue
@@ -114,7 +154,7 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             earlier = tree.root()
     heads = decode_heads(last) if last else None
     lanes = {head.lane: head for head in heads.lanes if head.lane not in heads.closed} if heads else {}
-    return Recovered(tree.size, digest, lanes, known, ends, tree, earlier, created, erasures, registry)
+    return Recovered(tree.size, digest, lanes, known, ends, tree, earlier, created, erasures, registry, authority)
 
 
 def _erasure(line: Line) -> PersonalErased:

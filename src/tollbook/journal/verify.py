@@ -12,6 +12,7 @@ import msgspec
 from tollbook.core.clock import SECOND, Clock, now
 from tollbook.core.faults import NotFound, Tampered
 from tollbook.core.money import format_amount
+from tollbook.journal.actors import Actors
 from tollbook.journal.book import Book
 from tollbook.journal.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from tollbook.journal.closing import is_live
@@ -106,6 +107,7 @@ class _Verifier:
         meter = Meter(progress, sum(self._size_of(path) for path in directories))
         self._context: Final = Context(book.id, self._record.seals, self._report, self._check_object, meter)
         self._lanes: Final = {path.name: LaneInspection(path, self._context) for path in directories}
+        self._actors: Final = Actors(book.id)
         self._tree: Final = Tree()
         self._last: Line | None = None
         self._listed: dict[str, LaneHead] = {}
@@ -130,11 +132,13 @@ class _Verifier:
         unknown = {digest for digest in bound.values() if digest is not None}
         try:
             for line in book_lines(self._book.root):
+                self._actors.take(line)
                 if line.kind == "heads":
                     self._take_heads(line, decode_heads(line))
                     unknown.discard(line.digest)
         except Tampered as fault:
             self._report(Finding("heads_out_of_order", None, None, f"the heads cannot be read on: {fault}; {RESTORE}"))
+        self._findings.extend(self._actors.findings)
         for lane, digest in bound.items():
             if digest in unknown:
                 self._lanes[lane].report("unknown_heads", 0, f"its heads {digest} are not in the book; {RESTORE}")
