@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec.inspect as inspect
 import typer
 import typer.main
+from tests.reference.agreement import differences_page
 
 from tollbook.cli import exits, health
 from tollbook.cli.main import app
@@ -278,6 +279,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "tables.md": tables_page,
     "formats.md": formats_page,
     "duties.md": duties_page,
+    "price-differences.md": differences_page,
 }
 
 
