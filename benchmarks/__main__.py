@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import adapters, gateway, journal, ledger, machine, rating, subject
+from benchmarks import adapters, admission, gateway, journal, ledger, machine, neighbours, rating, subject
 
 app = typer.Typer(add_completion=False, help="Measure tollbook, beside whichever peers are installed.")
 
@@ -19,7 +19,7 @@ def everything(context: typer.Context) -> None:
         print(line)
     print(flush=True)
     if context.invoked_subcommand is None:
-        for part in (gateway.run, journal.run, ledger.run, rating.run, adapters.run):
+        for part in (gateway.run, journal.run, ledger.run, rating.run, adapters.run, admission.run, neighbours.run):
             part()
             print(flush=True)
 
@@ -52,6 +52,16 @@ def _ledger(requests: Annotated[int, typer.Option(help="Size of the book that is
 
 app.command("rating")(rating.run)
 app.command("adapters")(adapters.run)
+app.command("admission")(admission.run)
+
+
+@app.command("neighbours")
+def _neighbours(
+    seconds: Annotated[int, typer.Option(help="How long one turn lasts.")] = 5,
+    rounds: Annotated[int, typer.Option(help="How many turns of each kind there are.")] = 3,
+) -> None:
+    """One tenant at twenty times its limit beside another: what the other one feels."""
+    neighbours.run(seconds, rounds)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
