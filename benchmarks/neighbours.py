@@ -102,7 +102,8 @@ def run(seconds: int = 5, rounds: int = 3) -> None:
         bench.turn(loud=False)  # to warm up
         turns = [(bench.turn(loud=False), bench.turn(loud=True)) for _ in range(rounds)]
     print(
-        f"a quiet tenant at {QUIET_RATE} requests/s; its neighbour may make {LIMIT_A_MINUTE} a minute, sends {LOUD_RATE}/s"
+        f"a quiet tenant sends {QUIET_RATE} requests/s; its neighbour, who may make {LIMIT_A_MINUTE} a minute, "
+        f"sends {LOUD_RATE}/s"
     )
     print("             answered      p50 us      p99 us   neighbour: answered  refused")
     for name, own_turns in (("alone", [one for one, _ in turns]), ("beside it", [two for _, two in turns])):
