@@ -119,6 +119,23 @@ def test_the_demo_explains_what_the_vendors_bill_otherwise(served: Served) -> No
     assert sum(parse_amount(row["vendor_usd"]) for row in rows.values()) == parse_amount(side["amounts"]["USD"])
 
 
+def test_a_price_twice_as_high_would_have_cost_as_much_again(served: Served, tmp_path: Path) -> None:
+    """`prices diff` weighs a change by the ledger: twice the price of a model is its whole cost more, to the digit."""
+    sheet = tmp_path / "twice.yaml"
+    sheet.write_text(
+        'source: test\nretrieved: "2026-11-20"\nextends: base\nvendors:\n  openai:\n    models:\n      gpt-4o-mini:\n'
+        "        prices: [{per: 1M, prices: {input: 0.3, input_cache_read: 0.15, output: 1.2}}]\n"
+    )
+    ran = run("prices", "diff", "base", str(sheet), "--book", str(served.book), "--json")
+    document = ran.document()
+    check("prices-diff", document)
+    report = run("report", "--book", str(served.book), "--by", "model_served", "--json").document()
+    known = [row["amounts"]["USD"] for row in report["rows"] if "gpt-4o-mini-2024-07-18" in row["dimensions"].values()]
+    assert known
+    assert document["impact"]["more"] == {"USD": known[0]}
+    assert "would have cost" in run("prices", "diff", "base", str(sheet), "--book", str(served.book)).out
+
+
 @pytest.mark.parametrize("by", ["tenant", "user", "hour", "model_asked,route", "policy,reason", "tag:team", "stream"])
 def test_any_dimension_can_be_named(served: Served, by: str) -> None:
     """Reports by other dimensions have the same total, and the shape that was published."""

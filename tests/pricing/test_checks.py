@@ -3,12 +3,14 @@
 from collections.abc import Callable
 
 from tollbook.core.clock import parse_instant
+from tollbook.core.money import PICO
 from tollbook.pricing.book import PriceBook, base_book
 from tollbook.pricing.checks import check
 from tollbook.pricing.difference import compare
 from tollbook.pricing.entry import Entry
+from tollbook.pricing.impact import impact
 from tollbook.pricing.match import Match
-from tollbook.pricing.row import Row
+from tollbook.pricing.row import Row, row_id
 
 MakeBook = Callable[..., PriceBook]
 AT = parse_instant("2026-03-01T00:00:00Z")
@@ -79,3 +81,18 @@ def test_from_nothing_to_a_price_has_no_percentage(make_book: MakeBook) -> None:
     """A price of zero that rises has no percent, and no division by it."""
     (change,) = compare(make_book(Row(class_="input", price="0")), make_book(Row(class_="input", price="1")))
     assert (change.percent, change.before, change.after) == (None, "0", "1")
+
+
+def test_a_change_is_weighed_by_what_was_used(make_book: MakeBook) -> None:
+    """1,000 units from 8 to 9 are 1,000 more; what loses its price and what another book charged is counted apart."""
+    rows = [Row(class_="input", price="8"), Row(class_="output", price="1"), Row(class_="requests", price="2")]
+    old = make_book(*rows)
+    new = make_book(Row(class_="input", price="9"), Row(class_="output", price="1"))
+    ids = [row_id("acme", "m", row) for row in rows]
+    used = [(ids[0], 1000, 3), (ids[1], 500, 2), (ids[2], 7, 7), ("ffffffffffff", 1, 4)]
+    found = impact(old, compare(old, new), used)
+    assert found.by_currency == {"USD": 1000 * PICO}
+    assert (found.unpriced_lines, found.other_lines) == (7, 4)
+    assert impact(
+        new, compare(new, old), [(row_id("acme", "m", new_row), 10, 1) for new_row in [Row(class_="input", price="9")]]
+    ).by_currency == {"USD": -10 * PICO}

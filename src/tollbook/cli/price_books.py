@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,14 +15,19 @@ from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root
 from tollbook.cli.price_source import load_prices
 from tollbook.cli.provenance import provenance
 from tollbook.cli.story import show_provenance
-from tollbook.core.clock import format_instant, now, parse_instant
-from tollbook.core.faults import BadInput
+from tollbook.core.clock import SECOND, format_instant, now, parse_instant
+from tollbook.core.faults import BadConfiguration, BadInput, NotFound
+from tollbook.core.money import format_amount, parse_amount
 
 if TYPE_CHECKING:
+    from tollbook.ledger.quantities import ChargedByRow
+    from tollbook.ledger.reader import Position
     from tollbook.pricing.book import PriceBook
 
 PACKAGE = "genai-prices"
 SHOWN = 60
+DAYS = 30
+DAY = 86_400 * SECOND
 Document = dict[str, Any]
 
 
@@ -141,20 +147,40 @@ def diff(
     book: BookOption = None,
     json: JsonOption = False,
 ) -> None:
-    """What changed between two price books, in words."""
+    """What changed between two price books, in words, and in money for what the ledger says of the last 30 days."""
     from tollbook.pricing.difference import compare
+    from tollbook.pricing.impact import Impact, impact
 
     one, other = (load_prices(None if named == "base" else named, config, book) for named in (before, after))
     changes = compare(one, other)
+    until = now()
+    used = _used(config, book, until - DAYS * DAY, until)
+    found = Impact({}, {}, 0, 0) if used is None else impact(one, changes, used[1])
     document = {
         "before": one.digest,
         "after": other.digest,
         "changes": [
-            {**{name.rstrip("_"): value for name, value in change._asdict().items()}, "words": change.words()}
+            {
+                **{name.rstrip("_"): value for name, value in change._asdict().items()},
+                "words": change.words(),
+                "more": _amount(found.by_change.get(change)) if used is not None else None,
+            }
             for change in changes
         ],
+        "impact": None
+        if used is None
+        else {
+            "from": format_instant(until - DAYS * DAY),
+            "to": format_instant(until),
+            "more": {currency: format_amount(amount) for currency, amount in sorted(found.by_currency.items())},
+            "unpriced_lines": found.unpriced_lines,
+            "other_lines": found.other_lines,
+        },
         "provenance": provenance(
-            {"before": before, "after": after}, books=[one.digest, other.digest], rows=len(changes)
+            {"before": before, "after": after},
+            position=None if used is None else _position(used[0]),
+            books=[one.digest, other.digest],
+            rows=len(changes),
         ),
     }
     if json:
@@ -228,13 +254,67 @@ def show_check(document: Document) -> RenderableType:
 
 
 def show_diff(document: Document) -> RenderableType:
-    """The screen of `prices diff`."""
-    changes = document["changes"]
-    lines = [Text(screen.escape(one["words"])) for one in changes[:SHOWN]]
+    """The screen of `prices diff`: what moves most money first, where that is known."""
+    changes = sorted(document["changes"], key=lambda one: -abs(parse_amount(one["more"] or "0")))
+    lines = [Text(screen.escape(one["words"]) + _more(one["more"], one["currency"])) for one in changes[:SHOWN]]
     if len(changes) > SHOWN:
         lines.append(Text(f"... and {len(changes) - SHOWN:,} more; --json has them all"))
     head = f"{len(changes):,} prices differ" if changes else "the same prices"
-    return Group(Text(head, style="bold"), *lines, Text(), show_provenance(document["provenance"]))
+    return Group(
+        Text(head, style="bold"), *lines, *_impact(document["impact"]), Text(), show_provenance(document["provenance"])
+    )
+
+
+def _impact(found: Document | None) -> list[Text]:
+    """What it would have meant for what was used."""
+    if found is None:
+        return [Text("what it would have cost is unknown: there is no ledger here (--book, --config)", style="dim")]
+    lines = [Text(f"the last {DAYS} days{_more(more, currency)}") for currency, more in found["more"].items()]
+    if not lines:
+        lines.append(Text(f"nothing of it was used in the last {DAYS} days"))
+    if found["unpriced_lines"]:
+        lines.append(Text(f"{found['unpriced_lines']:,} lines would have no price any more", style="yellow"))
+    if found["other_lines"]:
+        told = (
+            f"{found['other_lines']:,} lines were charged by rows that the first book does not hold; they are not in it"
+        )
+        lines.append(Text(told, style="yellow"))
+    return lines
+
+
+def _more(more: str | None, currency: str) -> str:
+    if more is None:
+        return ""
+    lower = more.startswith("-")
+    return f": would have cost {screen.money(more.removeprefix('-'), currency)} {'less' if lower else 'more'}"
+
+
+def _amount(amount: int | None) -> str:
+    return format_amount(amount or 0)
+
+
+def _used(
+    config: Path | None, book: Path | None, since: int, until: int
+) -> "tuple[Position, list[ChargedByRow]] | None":
+    """What was charged by each price row; None where there is no book or no ledger, and none was asked for."""
+    try:
+        root = book_root(config, book)
+    except BadConfiguration:
+        if config is not None:
+            raise
+        return None
+    if not root.is_dir():
+        return None
+    from tollbook.ledger.quantities import charged_by_row
+
+    try:
+        return charged_by_row(root, since, until)
+    except NotFound:
+        return None
+
+
+def _position(position: "Position") -> Document:
+    return {"number": position.number, "digest": position.digest, "recorded": format_instant(position.recorded)}
 
 
 def _from_package() -> tuple["PriceBook", list[Document]]:

@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 from tollbook.core.clock import format_instant
 from tollbook.pricing.book import PriceBook
 from tollbook.pricing.choice import dimensions_of
+from tollbook.pricing.entry import Entry
 from tollbook.pricing.row import DAY, DIMENSIONS, FOREVER, Row
 
-_Thing = tuple[str, str, str, str, str]
+Thing = tuple[str, str, str, str, str]
 """Party, model, class, conditions in words, currency."""
 
 
@@ -31,6 +32,11 @@ class Change(NamedTuple):
     percent: str | None
     since: str | None
     until: str | None
+
+    @property
+    def thing(self) -> Thing:
+        """What it is the price of."""
+        return (self.party, self.model, self.class_, self.conditions, self.currency)
 
     def words(self) -> str:
         """The change for people: `gpt-5 output +12.5 % from 2026-11-01`."""
@@ -55,12 +61,16 @@ def compare(before: PriceBook, after: PriceBook) -> list[Change]:
     ]
 
 
-def _things(book: PriceBook) -> dict[_Thing, list[tuple[int, int, str]]]:
-    found: dict[_Thing, list[tuple[int, int, str]]] = {}
+def thing_of(book: PriceBook, entry: Entry, row: Row) -> Thing:
+    """What a row is the price of, its dates aside."""
+    return (entry.party, entry.model, row.class_, _conditions(row), row.currency or book.header.currency)
+
+
+def _things(book: PriceBook) -> dict[Thing, list[tuple[int, int, str]]]:
+    found: dict[Thing, list[tuple[int, int, str]]] = {}
     for entry in book.entries():
         for row in entry.rows:
-            thing = (entry.party, entry.model, row.class_, _conditions(row), row.currency or book.header.currency)
-            found.setdefault(thing, []).append((*row.span, row.price))
+            found.setdefault(thing_of(book, entry, row), []).append((*row.span, row.price))
     return {thing: sorted(spans) for thing, spans in found.items()}
 
 
@@ -70,7 +80,7 @@ def _conditions(row: Row) -> str:
     return ", ".join(said)
 
 
-def _changes(thing: _Thing, old: list[tuple[int, int, str]], new: list[tuple[int, int, str]]) -> Iterator[Change]:
+def _changes(thing: Thing, old: list[tuple[int, int, str]], new: list[tuple[int, int, str]]) -> Iterator[Change]:
     cuts = sorted({edge for since, until, _ in (*old, *new) for edge in (since, until)})
     held: tuple[int, int, str | None, str | None] | None = None
     for since, until in pairwise(cuts):
@@ -85,7 +95,7 @@ def _changes(thing: _Thing, old: list[tuple[int, int, str]], new: list[tuple[int
         yield _change(thing, *held)
 
 
-def _change(thing: _Thing, since: int, until: int, before: str | None, after: str | None) -> Change:
+def _change(thing: Thing, since: int, until: int, before: str | None, after: str | None) -> Change:
     return Change(*thing, before, after, _percent(before, after), _edge(since), _edge(until))
 
 
