@@ -2,6 +2,10 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import jsonschema
 import pytest
 from rich.console import Console
 
+from tollbook.assembly import service
 from tollbook.cli.top_screen import show_top
 
 HERE = Path(__file__).parent
@@ -61,3 +66,18 @@ def test_words_from_outside_cannot_steer_a_terminal() -> None:
     shown = drawn(document, 80)
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("delay", [1.5, 3.0])
+def test_interrupting_leaves_in_order(tmp_path: Path, delay: float) -> None:
+    """^C ends it with exit code 0 and without a traceback, whatever it is doing just then."""
+    service.init(tmp_path / "book")
+    command = [sys.executable, "-m", "tollbook", "top", "--book", str(tmp_path / "book"), "--every", "1s"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline()  # the first look is there
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert "no worker runs" in out

@@ -1,8 +1,8 @@
 """`tollbook top`: the last minute of a gateway, for the person on call. It reads the ledger and files; no process that
 serves is asked for anything."""
 
-import contextlib
-import time
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -76,16 +76,21 @@ def _watch(root: Path, settings: "Settings | None", reader: "Reader", pause: int
 
     from tollbook.cli.top_screen import show_top
 
-    console = screen.console()
-    with contextlib.suppress(KeyboardInterrupt):
+    console, left = screen.console(), threading.Event()
+    # An exception out of the blue would end a query in the middle; so ^C is looked for between two looks.
+    former = signal.signal(signal.SIGINT, lambda number, frame: left.set())
+    try:
         if not console.is_terminal:
-            while True:
+            while not left.is_set():
                 console.print(show_top(look(root, settings, reader), console.width))
-                time.sleep(pause)
+                left.wait(pause)
+            return
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            while True:
+            while not left.is_set():
                 live.update(show_top(look(root, settings, reader), console.width), refresh=True)
-                time.sleep(pause)
+                left.wait(pause)
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def look(root: Path, settings: "Settings | None", reader: "Reader") -> Document:
