@@ -21,6 +21,7 @@ from tollbook.core.faults import BadInput
 from tollbook.core.money import format_amount
 from tollbook.core.usage import CLASSES, Usage, class_order
 from tollbook.pricing.book import PriceBook, base_book
+from tollbook.pricing.choice import Conditions
 from tollbook.pricing.rate import Line, Priced, Rater
 from tollbook.providers.contract import FLAGS, Reading
 from tollbook.providers.raw_usage import LARGEST, read_raw, read_usage
@@ -117,24 +118,29 @@ def rate(
     served = model or reading.model_served
     if not served:
         raise BadInput("model: none was named, and the usage does not name one")
-    rater, instant = _rater(chosen), _instant(at)
+    told = Conditions(
+        processing=processing,
+        tier=tier if tier is not None else reading.tier,
+        speed=speed if speed is not None else reading.speed,
+        region=region if region is not None else reading.region,
+    )
+    return _quote(chosen, reading, _parts(_rater(chosen), reading, vendor, served, _instant(at), told))
 
-    def priced(name: str, part: Usage) -> Priced:
+
+def _parts(
+    rater: Rater, reading: Reading, vendor: str, model: str, at: int, told: Conditions
+) -> list[tuple[str, Priced]]:
+    """A usage at its model's price, and what other models did in the answer at theirs."""
+    own: Usage | None = reading.usage if reading.usage is not None else reading.partial
+    whole = [(model, own or {})] if own or not reading.shares else []
+    shares = [(share.model, share.usage) for share in reading.shares]
+
+    def priced(name: str, usage: Usage) -> Priced:
         return rater.rate(
-            vendor,
-            name,
-            part,
-            instant,
-            tier=tier if tier is not None else reading.tier,
-            region=region if region is not None else reading.region,
-            speed=speed if speed is not None else reading.speed,
-            processing=processing,
+            vendor, name, usage, at, tier=told.tier, region=told.region, speed=told.speed, processing=told.processing
         )
 
-    own = reading.usage if reading.usage is not None else reading.partial
-    parts = [(served, priced(served, own or {}))] if own or not reading.shares else []
-    parts += [(share.model, priced(share.model, share.usage)) for share in reading.shares]
-    return _quote(chosen, reading, parts)
+    return [(name, priced(name, usage)) for name, usage in (*whole, *shares)]
 
 
 def _quote(book: PriceBook, reading: Reading, parts: list[tuple[str, Priced]]) -> Quote:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tollbook.ledger.quantities import ChargedByRow
     from tollbook.ledger.reader import Position
     from tollbook.pricing.book import PriceBook
+    from tollbook.pricing.difference import Change
 
 PACKAGE = "genai-prices"
 SHOWN = 60
@@ -149,36 +150,22 @@ def diff(
 ) -> None:
     """What changed between two price books, in words, and in money for what the ledger says of the last 30 days."""
     from tollbook.pricing.difference import compare
-    from tollbook.pricing.impact import Impact, impact
 
     one, other = (load_prices(None if named == "base" else named, config, book) for named in (before, after))
     changes = compare(one, other)
-    until = now()
-    used = _used(config, book, until - DAYS * DAY, until)
-    found = Impact({}, {}, 0, 0) if used is None else impact(one, changes, used[1])
+    weighed, more, position = _weigh(one, changes, config, book)
+    plain = [{name.rstrip("_"): value for name, value in change._asdict().items()} for change in changes]
     document = {
         "before": one.digest,
         "after": other.digest,
         "changes": [
-            {
-                **{name.rstrip("_"): value for name, value in change._asdict().items()},
-                "words": change.words(),
-                "more": _amount(found.by_change.get(change)) if used is not None else None,
-            }
-            for change in changes
+            {**told, "words": change.words(), "more": more.get(change, "0") if weighed is not None else None}
+            for told, change in zip(plain, changes, strict=True)
         ],
-        "impact": None
-        if used is None
-        else {
-            "from": format_instant(until - DAYS * DAY),
-            "to": format_instant(until),
-            "more": {currency: format_amount(amount) for currency, amount in sorted(found.by_currency.items())},
-            "unpriced_lines": found.unpriced_lines,
-            "other_lines": found.other_lines,
-        },
+        "impact": weighed,
         "provenance": provenance(
             {"before": before, "after": after},
-            position=None if used is None else _position(used[0]),
+            position=position,
             books=[one.digest, other.digest],
             rows=len(changes),
         ),
@@ -289,8 +276,29 @@ def _more(more: str | None, currency: str) -> str:
     return f": would have cost {screen.money(more.removeprefix('-'), currency)} {'less' if lower else 'more'}"
 
 
-def _amount(amount: int | None) -> str:
-    return format_amount(amount or 0)
+def _weigh(
+    before: "PriceBook", changes: "list[Change]", config: Path | None, book: Path | None
+) -> "tuple[Document | None, dict[Change, str], Document | None]":
+    """What changes would have meant lately, in all and each, and at which position; None without a ledger."""
+    from tollbook.pricing.impact import impact
+
+    until = now()
+    since = until - DAYS * DAY
+    used = _used(config, book, since, until)
+    if used is None:
+        return None, {}, None
+    position, rows = used
+    found = impact(before, changes, rows)
+    document = {
+        "from": format_instant(since),
+        "to": format_instant(until),
+        "more": {currency: format_amount(amount) for currency, amount in sorted(found.by_currency.items())},
+        "unpriced_lines": found.unpriced_lines,
+        "other_lines": found.other_lines,
+    }
+    more = {change: format_amount(amount) for change, amount in found.by_change.items()}
+    where = {"number": position.number, "digest": position.digest, "recorded": format_instant(position.recorded)}
+    return document, more, where
 
 
 def _used(
@@ -311,10 +319,6 @@ def _used(
         return charged_by_row(root, since, until)
     except NotFound:
         return None
-
-
-def _position(position: "Position") -> Document:
-    return {"number": position.number, "digest": position.digest, "recorded": format_instant(position.recorded)}
 
 
 def _from_package() -> tuple["PriceBook", list[Document]]:
