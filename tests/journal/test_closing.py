@@ -9,7 +9,16 @@ import pytest
 from msgspec import structs
 
 from tollbook.core.faults import BookLocked, BrokenPromise, Tampered
-from tollbook.journal.closing import Remains, drop_torn, examine, interrupted, is_live, remove_unborn, unsettled
+from tollbook.journal.closing import (
+    Remains,
+    drop_torn,
+    ended_in_order,
+    examine,
+    interrupted,
+    is_live,
+    remove_unborn,
+    unsettled,
+)
 from tollbook.journal.entry import (
     Attempt,
     Close,
@@ -330,3 +339,44 @@ def test_a_lane_that_was_never_born_is_removed(tmp_path: Path) -> None:
     (lanes / ".worker-0.new" / "ballast").write_bytes(b"0" * 100)
     assert remove_unborn(tmp_path) == [".worker-0.new"]
     assert [path.name for path in lanes.iterdir()] == [f".{NAME}.new"]
+
+
+def test_a_lane_that_ended_in_order_tells_so_by_its_last_line(tmp_path: Path) -> None:
+    """What its last line tells is what reading it through finds; with an attempt open, a torn line, no end or a
+    sealed segment only reading tells."""
+    lane = new_lane(tmp_path)
+    first = write(lane, "request.opened", "a", attempt=attempt(1))
+    assert ended_in_order(lane.directory) is None
+    write(lane, "request.settled", "a", attempt=attempt(1), settlement=settlement(first), close=END)
+    assert ended_in_order(lane.directory) is None
+    lane.close("stopped")
+    assert ended_in_order(lane.directory) == examine(lane.directory)
+    path = lane.directory / "000000.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"{")
+    assert ended_in_order(lane.directory) is None
+    path.write_bytes(whole[: whole[:-1].rfind(b"\n") + 1])
+    assert ended_in_order(lane.directory) is None
+    path.write_bytes(whole)
+    path.rename(lane.directory / "000000.jsonl.zst")
+    assert ended_in_order(lane.directory) is None
+    left = new_lane(tmp_path, "worker-20261123T164001Z-0badcafe")
+    write(left, "request.opened", "b", attempt=attempt(1))
+    left.close("stopped")
+    assert ended_in_order(left.directory) is None
+    assert [entry.request.id for entry in unsettled(examine(left.directory))] == ["b"]
+
+
+def test_lanes_are_believed_together_or_not_at_all(tmp_path: Path) -> None:
+    """A lane that failed and the one after it, which settled what the first had opened: both are read."""
+    from tollbook.assembly.lanes import Left
+
+    failed, spare = new_lane(tmp_path), new_lane(tmp_path, "spare-20261123T164000Z-0badcafe")
+    first = write(failed, "request.opened", "a", attempt=attempt(1))
+    write(failed, "request.opened", "lost", attempt=attempt(1))
+    write(spare, "request.settled", "a", attempt=attempt(1), settlement=settlement(first), close=END)
+    write(spare, "request.opened", "open", attempt=attempt(1))
+    spare.close("stopped")
+    assert ended_in_order(spare.directory) is not None, "counted alone, it looks whole"
+    left = Left([failed.directory, spare.directory])
+    assert sorted(entry.request.id for entry in left.unsettled) == ["lost", "open"]

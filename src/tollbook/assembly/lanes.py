@@ -10,7 +10,7 @@ from typing import Final
 
 from tollbook.assembly.boot import LaneNames, WorkerBoot
 from tollbook.core.faults import JournalUnavailable, Tampered
-from tollbook.journal.closing import Remains, examine, interrupted, unsettled
+from tollbook.journal.closing import Remains, ended_in_order, examine, interrupted, unsettled
 from tollbook.journal.entry import FORMAT, LaneBegin
 from tollbook.journal.lane import Lane
 from tollbook.journal.sync import GroupSync
@@ -114,10 +114,14 @@ class Left:
     """
 
     def __init__(self, directories: Iterable[Path], borne_by: str = "platform") -> None:
-        self.remains: Final[dict[str, Remains]] = {}
+        lanes = list(directories)
+        told = [(directory.name, ended_in_order(directory)) for directory in lanes]
+        # One lane may settle what another opened, so it is all of them or none.
+        whole = {name: remains for name, remains in told if remains is not None}
+        self.remains: Final[dict[str, Remains]] = whole if len(whole) == len(lanes) else {}
         self.broken: Final[dict[str, Tampered]] = {}
         last: Remains | None = None
-        for directory in directories:
+        for directory in () if self.remains else lanes:
             try:
                 last = self.remains[directory.name] = examine(directory, last)
             except Tampered as fault:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from tollbook.assembly.acts import NoAnswer, NotServed
+from tollbook.assembly.acts import NoAnswer, NotServed, socket_path
 from tollbook.assembly.boot import (
     BookBoot,
     CounterPlace,
@@ -93,6 +93,7 @@ class Supervisor:
         self._alone: Final = asyncio.Event()
         self._alone.set()
         self._again: Final[set[asyncio.Task[None]]] = set()
+        self._reapings: Final[set[asyncio.Task[None]]] = set()
 
     async def run(self, *, replace: bool = False) -> None:
         """Serve until SIGTERM or SIGINT; then drain, close every lane and return. With `replace`, take over from the
@@ -170,14 +171,24 @@ class Supervisor:
         listener.close()  # who connects from now on is told at once that nobody listens, unless another does
         self._alone.set()
         await self._stop(workers, lambda name: name.startswith("worker"), settings.gateway.shutdown_grace)
-        await asyncio.wait([reaping])
+        await asyncio.wait([reaping, *self._reapings])
         beating.cancel()
         with contextlib.suppress(JournalUnavailable):
             registrar.close("stopped")
+        await self._await_scribe()
         await self._stop(book[:2], lambda name: name in ("scribe", "desk"), 0)
         await self._stop(book[2:], lambda name: True, 0)  # the copy's last round: all there ever was
         if self._failure is not None:
             raise self._failure
+
+    async def _await_scribe(self) -> None:
+        """A scribe that is only just being started is let begin, so that its last turns cover what workers wrote."""
+        until = asyncio.get_running_loop().time() + CHILD_GRACE_SECONDS
+        scribe = self._children.get("scribe")
+        while scribe is not None and scribe.process.returncode is None and not socket_path(self._book.root).exists():
+            if asyncio.get_running_loop().time() > until:
+                return
+            await asyncio.sleep(SEED_RETRY_SECONDS)
 
     def _book_children(self) -> list[tuple[str, Callable[[str], Awaitable[Running | None]]]]:
         children = [("scribe", self._scribe), ("desk", self._plain("tollbook.assembly.desk", self._desk_boot))]
@@ -366,7 +377,10 @@ class Supervisor:
             self._heard.set()
             running.channel.close()
             self._regions.give_back(boot.counters.own)
-            await registrar.reap(names, "ended" if code == 0 else "died")
+            # The next worker does not wait for it: the lane of one that was killed after days takes long to read.
+            reaping = self._task(registrar.reap(names, "ended" if code == 0 else "died"))
+            self._reapings.add(reaping)
+            reaping.add_done_callback(self._reapings.discard)
             return running
 
         return once
