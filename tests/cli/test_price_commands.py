@@ -115,6 +115,11 @@ def test_a_draft_is_kept_listed_and_prices_when_it_is_named(tmp_path: Path, usag
     ]
     shown = document("prices-show", "prices", "show", "m", "--prices", made["book"]["digest"], "--book", str(root))
     assert {row["currency"] for row in shown["rows"]} == {"EUR"}
+    short = made["book"]["digest"][:12]  # as the list shows it
+    assert (
+        document("prices-show", "prices", "show", "m", "--prices", short, "--book", str(root))["rows"] == shown["rows"]
+    )
+    assert "no price book 00000000" in run("prices", "check", "00000000", "--book", str(root))[2]
 
 
 def test_a_draft_that_was_changed_is_a_broken_promise(tmp_path: Path, sheet: str) -> None:
