@@ -2,12 +2,14 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ledger_story import Story, book_root
 
 from tollbook.core.faults import BrokenPromise
 from tollbook.ledger import location
+from tollbook.ledger import reader as readers
 from tollbook.ledger.digests import table_digests
 from tollbook.ledger.housekeeping import FILE_LIMIT, SNAPSHOT_LIMIT, Figures, Upkeep, figures
 from tollbook.ledger.lake import Lake
@@ -109,6 +111,37 @@ def test_a_reader_survives_the_removal_of_old_files(tmp_path: Path) -> None:
         course.story.sequences.clear()
         course.run(4, 1)
         assert report(reader, [])["total"]["requests"] == course.loaded
+
+
+def test_a_reader_opens_its_connection_anew_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that asks for days does not keep what it learned of every state of the catalog; its answers stay the same."""
+    course = Course(tmp_path, Upkeep())
+    course.run(1, 2)
+    opened: list[Path] = []
+
+    def open_lake(directory: Path, *, read_only: bool) -> Lake:
+        opened.append(directory)
+        return Lake(directory, read_only=read_only)
+
+    monkeypatch.setattr(readers, "Lake", open_lake)
+    monkeypatch.setattr(readers, "REOPEN_AFTER", 3)
+    with Reader(course.root) as reader:
+        totals = [report(reader, [])["total"]["requests"] for _ in range(7)]
+        assert totals == [2] * 7 and len(opened) == 3
+
+
+def test_the_last_position_is_one_that_the_state_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics may know of a commit that came after the state that is read: a report still finds its position."""
+    course = Course(tmp_path, Upkeep())
+    course.run(3, 1)
+    rows = Lake.rows
+
+    def ahead(self: Lake, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return [(4,)] if sql == "SELECT max(number) FROM positions" else rows(self, sql, *parameters)
+
+    monkeypatch.setattr(Lake, "rows", ahead)
+    with Reader(course.root) as reader:
+        assert report(reader, [])["provenance"]["position"]["number"] == 3
 
 
 def test_what_killed_commits_left_is_removed_at_start(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import duckdb
 
@@ -21,6 +21,13 @@ Document: TypeAlias = dict[str, Any]
 
 BEHIND: int = 5 * SECOND
 """A lane whose last entry is older than this at a position makes a report of the position incomplete."""
+
+
+REOPEN_AFTER: Final = 500
+"""So many queries on one connection: DuckLake keeps what it learned of every state of the catalog that it has seen."""
+
+
+_POSITION: Final = "SELECT number, digest, epoch_us(recorded), lanes FROM positions WHERE number = $1"
 
 
 class Position(NamedTuple):
@@ -41,6 +48,7 @@ class Reader:
     def __init__(self, book_root: Path) -> None:
         self._book_root = book_root
         self._lake: Lake | None = None
+        self._queries = 0
         self._lock = Lock()
 
     def __enter__(self) -> Self:
@@ -70,9 +78,10 @@ class Reader:
 
     def _once(self, query: Callable[[Lake], T]) -> T:
         directory = location.require_current(self._book_root)
-        if self._lake is None or self._lake.directory != directory:
+        if self._lake is None or self._lake.directory != directory or self._queries >= REOPEN_AFTER:
             self._drop()
             self._lake = Lake(directory, read_only=True)
+        self._queries += 1
         lake = self._lake
 
         def whole() -> T:
@@ -85,6 +94,7 @@ class Reader:
         if self._lake is not None:
             self._lake.close()
             self._lake = None
+        self._queries = 0
 
 
 def read(source: Reader | Path, query: Callable[[Lake], T]) -> T:
@@ -100,20 +110,37 @@ def position_of(lake: Lake, number: int | None = None) -> Position:
 
     Raises NotFound when nothing was loaded yet, BadInput when the ledger does not hold the position asked for.
     """
-    if number is None:
-        ((number,),) = lake.rows("SELECT max(number) FROM positions")
-        if number is None:
+    if number is not None:
+        found = lake.rows(_POSITION, [number])
+        if not found:
+            raise BadInput(f"the ledger holds no position {number}; the last one is in any report's provenance")
+    else:
+        found = _last(lake)
+        if not found:
             raise NotFound("the ledger holds no position yet: it is loaded within a second while `tollbook serve` runs")
-    found = lake.rows("SELECT digest, epoch_us(recorded), lanes FROM positions WHERE number = $1", [number])
-    if not found:
-        raise BadInput(f"the ledger holds no position {number}; the last one is in any report's provenance")
-    ((digest, recorded, lanes),) = found
+    ((number, digest, recorded, lanes),) = found
     behind = [
         name
         for name, lane in sorted(decode_lanes(lanes).items())
         if not lane.ended and recorded - lane.recorded > BEHIND
     ]
     return Position(number, digest, recorded, behind)
+
+
+def _last(lake: Lake) -> list[tuple[Any, ...]]:
+    """The last position of the state that is being read.
+
+    `max` of a whole table is answered from DuckLake's statistics, which belong to no state: they may know of a commit
+    that this state does not hold. Then the rows are asked.
+    """
+    ((latest,),) = lake.rows("SELECT max(number) FROM positions")
+    if latest is None:
+        return []
+    found = lake.rows(_POSITION, [latest])
+    if found:
+        return found
+    held = lake.rows("SELECT number FROM positions ORDER BY number DESC LIMIT 1")
+    return lake.rows(_POSITION, list(held[0])) if held else []
 
 
 def position_at(source: Reader | Path, instant: int) -> int:
