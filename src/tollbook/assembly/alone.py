@@ -1,6 +1,7 @@
 """One act of the book's writer while nobody serves: the lane is taken, the act done and covered, the lane ended."""
 
 import contextlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,21 @@ from tollbook.ledger.lake import Lake
 from tollbook.ledger.loader import Loader
 
 
-def do_alone(root: Path, act: Act) -> Any:
-    """Do an act. Raises as it does; BookLocked when another writes the book."""
+def take_lane(root: Path) -> BookLane:
+    """Become the book's writer. Raises BookLocked when another is."""
+    return BookLane.open(Book.open(root), release=__version__)
+
+
+def do_alone(root: Path, lane: BookLane, act: Act) -> Any:
+    """Do an act in a lane that was taken, and end that. Raises as the act does."""
     book = Book.open(root)
-    lane = BookLane.open(book, release=__version__)
     try:
         personal = PersonalDirectory(root)
         personal.reapply(lane.recovered.erasures)
         keeper, heads = RegistryKeeper(book, lane), lane.keeper()
         with contextlib.ExitStack() as stack:
 
+            @cache  # an act that is measured first asks twice
             def lake() -> Lake:
                 loader = stack.enter_context(Loader(root))
                 loader.catch_up()

@@ -1,7 +1,8 @@
 """What can be asked of the book's writer, whoever that is: the scribe, or a command while nobody serves."""
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from tollbook.assembly.login import prove
 from tollbook.assembly.logins import Logins
 from tollbook.assembly.registering import RegistryKeeper
 from tollbook.assembly.wishes import Wishes
+from tollbook.core.faults import BookLocked
 from tollbook.journal.book import Book
 from tollbook.journal.entry import RestoreDrilled
 from tollbook.journal.personal import PersonalDirectory
@@ -22,6 +24,10 @@ from tollbook.registry.identities import Office
 
 if TYPE_CHECKING:
     from tollbook.assembly.transferring import Transferring
+
+
+WAIT_SECONDS: Final = 5.0
+"""How long another who writes the book is waited for."""
 
 
 def deeds(
@@ -70,10 +76,21 @@ def do(root: Path, act: str, arguments: dict[str, Any]) -> Any:
 
 
 def do_as(root: Path, act: str, arguments: dict[str, Any], proof: Proof | None) -> Any:
-    """The same, as whoever the proof shows."""
-    try:
-        return ask(root, act, arguments, proof)
-    except NotServed:
-        from tollbook.assembly.alone import do_alone  # it knows the ledger, which the supervisor must not
+    """The same, as whoever the proof shows. A scribe that is just being started holds the book and does not answer yet:
+    it is waited for a while."""
+    from tollbook.assembly.alone import do_alone, take_lane  # they know the ledger, which the supervisor must not
 
-        return do_alone(root, Act(act, arguments, proof))
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return ask(root, act, arguments, proof)
+        except NotServed:
+            pass
+        try:
+            lane = take_lane(root)
+        except BookLocked:
+            if time.monotonic() > until:
+                raise
+            time.sleep(WAIT_SECONDS / 50)
+            continue
+        return do_alone(root, lane, Act(act, arguments, proof))
