@@ -90,6 +90,17 @@ def test_a_key_whose_worker_was_killed_is_never_forwarded_again(tmp_path: Path) 
         check_sound(house)
 
 
+def test_a_stop_just_after_the_start_closes_what_a_crash_left(tmp_path: Path) -> None:
+    """The socket of the killed scribe is still there when the stop comes: the new scribe is awaited all the same."""
+    with House(tmp_path) as house:
+        assert post(house.port, BUFFERED).status == 200
+        house.kill_all()
+        house.start_serving()
+        until(lambda: house.children("scribe"), "no scribe is started")
+        house.stop()
+        check_sound(house)
+
+
 def test_orphans_leave_and_a_damaged_lane_stops_nobody(tmp_path: Path) -> None:
     """Children whose supervisor was killed leave by themselves. A dead lane that was damaged meanwhile is left as it is
     and said, and the gateway serves; what else was left is reaped."""

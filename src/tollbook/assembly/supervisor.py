@@ -84,6 +84,7 @@ class Supervisor:
         self._lock_path: Final = self._book.root / "run" / "supervisor.lock"
         self._lock: BookLock | None = None
         self._stopping = asyncio.Event()
+        self._closing: Final = asyncio.Event()  # the workers have ended, and the book's own processes are to end too
         self._children: Final[dict[str, Running]] = {}
         self._regions: Final = Regions(self._book.root / "run", 2 * settings.gateway.workers)
         self._failure: BaseException | None = None
@@ -144,7 +145,7 @@ class Supervisor:
             self._regions.remove_others()
         self._regions.make()
         workers = [
-            self._task(self._keep(f"worker {n}", self._worker(registrar, listener)))
+            self._task(self._keep(f"worker {n}", self._worker(registrar, listener), self._stopping))
             for n in range(settings.gateway.workers)
         ]
         beating = self._task(self._beat(registrar))
@@ -152,7 +153,7 @@ class Supervisor:
             seeding = self._task(self._seed(settings))  # our workers wait for what is new; the former's scribe knows it
             await self._succeed(former)
             seeding.cancel()
-        book = [self._task(self._keep(name, once)) for name, once in self._book_children()]
+        book = [self._task(self._keep(name, once, self._closing)) for name, once in self._book_children()]
         reaping = self._task(self._reap(registrar))
         succession = Succession(
             root,
@@ -176,17 +177,20 @@ class Supervisor:
         with contextlib.suppress(JournalUnavailable):
             registrar.close("stopped")
         await self._await_scribe()
+        self._closing.set()
         await self._stop(book[:2], lambda name: name in ("scribe", "desk"), 0)
         await self._stop(book[2:], lambda name: True, 0)  # the copy's last round: all there ever was
         if self._failure is not None:
             raise self._failure
 
     async def _await_scribe(self) -> None:
-        """A scribe that is only just being started is let begin, so that its last turns cover what workers wrote."""
+        """A scribe that is only just being started is let begin, so that its last turns cover what workers wrote and
+        close what a crash left. One that has ended is not waited for."""
         until = asyncio.get_running_loop().time() + CHILD_GRACE_SECONDS
-        scribe = self._children.get("scribe")
-        while scribe is not None and scribe.process.returncode is None and not socket_path(self._book.root).exists():
-            if asyncio.get_running_loop().time() > until:
+        answering = socket_path(self._book.root)
+        while asyncio.get_running_loop().time() < until:
+            scribe = self._children.get("scribe")
+            if scribe is not None and (scribe.process.returncode is not None or answering.exists()):
                 return
             await asyncio.sleep(SEED_RETRY_SECONDS)
 
@@ -290,25 +294,26 @@ class Supervisor:
         if late:
             await asyncio.wait(late)
 
-    async def _keep(self, name: str, once: Callable[[str], Awaitable[Running | None]]) -> None:
-        """Run a child again and again until the supervisor stops."""
+    async def _keep(self, name: str, once: Callable[[str], Awaitable[Running | None]], end: asyncio.Event) -> None:
+        """Run a child again and again until the end of its kind."""
         backoff = Backoff(name)
-        while not self._stopping.is_set():
+        while not end.is_set():
             try:
                 running = await once(name)
             except OSError as fault:
                 say(f"{name}: {fault}")
                 running = None
             pause = TRY_LATER_SECONDS if running is None else backoff.after(running)
-            if not self._stopping.is_set():
+            if not end.is_set():
                 code = running.process.returncode if running else "no lane"
                 say(f"{name} ended ({code}); starting it again")
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause)
+                    await asyncio.wait_for(end.wait(), pause)
                 await self._alone.wait()  # while another takes over, what leaves is not replaced
 
     async def _scribe(self, name: str) -> Running | None:
         """A scribe is told at each start which tenants and keys the configuration names."""
+        socket_path(self._book.root).unlink(missing_ok=True)  # one that was killed left it: nobody answers there yet
         seeding = asyncio.create_task(self._seed(self._settings))
         try:
             return await self._plain("tollbook.assembly.scribe", self._book_boot)(name)
@@ -387,7 +392,8 @@ class Supervisor:
 
     async def _start(self, name: str, module: str, told: Struct, *descriptors: int) -> Running:
         running = self._children[name] = await start(module, told, descriptors)
-        if self._stopping.is_set():  # it was told while this one was not there yet
+        end = self._stopping if name.startswith("worker") else self._closing
+        if end.is_set():  # it was told while this one was not there yet
             terminate(running)
         return running
 
