@@ -128,10 +128,10 @@ def test_a_team_comes_on_board_with_one_command(stage: RealStage) -> None:
     facts = {"owner": "kim", "cost_centre": "4711"}
     secret = change(stage, "registry.add", **wanted, facts=facts)["key"]["secret"]
     within(WITHIN, lambda: all_say(stage, secret, 200))
-    told = ask(stage, secret)[1]
-    request = stage.find(told["id"])["request"]
+    told = accepted(stage, secret)
+    request = stage.find(told)["request"]
     assert (request["tenant"], request["key"], request["workload"]) == ("team-x", "team-x-prod", "search")
-    path = f"/tollbook/v1/requests/{told['id']}"
+    path = f"/tollbook/v1/requests/{told}"
     assert stage.get(path, ACME)[0] != 200
     assert stage.get(path, secret)[0] == 200
     other = new_key(stage, "team-x-other", tenant="team-x")
@@ -211,8 +211,7 @@ def test_a_change_is_whole_or_not_at_all_when_the_scribe_is_killed(stage: RealSt
                 unsure.append(name)
                 time.sleep(0.1)
         killer.join()
-        former = stage.child("scribe").pid
-        within(20, lambda former=former: stage.child("scribe").pid == former and _answers(stage))  # type: ignore[misc]
+        within(20, lambda: _answers(stage))  # a command may have held the book meanwhile: then a scribe tries once more
     registry = service.read_registry(stage.book)
     for name in [*answered, *unsure]:
         there = {registry.find("tenant", name, now()) is not None, (name, f"{name}-key") in registry.keys}
