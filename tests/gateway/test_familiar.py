@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from small_road import SmallRoad, request_bytes
 from test_connection import Listener, Transport
 
-from tollbook.gateway.connection import ClientConnection
+from tollbook.gateway.connection import ClientConnection, Exchange
 from tollbook.gateway.familiar import FamiliarHead
 from tollbook.gateway.message import ClientRequest
 
@@ -33,6 +33,20 @@ PIECES = (
 Read = tuple[list[tuple[object, ...]], list[tuple[int, str]]]
 
 
+class Answering(Listener):
+    """One that answers whole, as a client of HTTP/1.0 needs it: its answer is read to be sent without chunks."""
+
+    def handle(self, connection: ClientConnection, request: ClientRequest) -> Exchange | None:
+        self.requests.append(request)
+        connection.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        connection.done(request.keep_alive)
+        return None
+
+    def malformed(self, connection: ClientConnection, status: int, code: str, message: str) -> None:
+        self.refused.append((status, code))
+        connection.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+
 class Forgetful(FamiliarHead):
     """One that knows no head."""
 
@@ -47,7 +61,7 @@ def whole(body: bytes, *headers: bytes, size: bytes | None = None) -> bytes:
 
 async def read(messages: list[bytes], *, familiar: bool) -> Read:
     """What a connection makes of messages that come one at a time."""
-    road = Listener()
+    road = Answering()
     connection, transport = ClientConnection(road), Transport()
     if not familiar:
         connection._familiar = Forgetful()  # type: ignore[misc]  # the very difference that is looked at
@@ -69,6 +83,8 @@ good = st.builds(whole, st.sampled_from((b"", b"a", b"hello", b"content-length: 
 
 
 @given(st.lists(st.one_of(good, pieces), min_size=1, max_size=6))
+@example([b"GET / HTTP/1.0\r\n\r\n"] * 2)
+@example([b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", b"\r\n", b"x: a\n"])
 def test_a_familiar_head_changes_nothing(messages: list[bytes]) -> None:
     """Whatever comes, in whatever order: what is read and what is refused are the same with and without the memory."""
     with asyncio.Runner() as runner:
