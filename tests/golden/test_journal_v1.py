@@ -5,9 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tollbook.core.vocabulary import BASES
+from tollbook.journal.casework import EvidenceExported
+from tollbook.journal.heads import book_lines
 from tollbook.journal.replay import replay
 from tollbook.ledger import location
 from tollbook.ledger.digests import table_digests
@@ -55,6 +58,17 @@ def test_the_book_with_a_registry_rebuilds_to_its_digests(tmp_path: Path) -> Non
     assert read(root, digests_of) == json.loads(FROZEN_REGISTRY.read_text())
     acts = read(root, lambda lake: {act for (act,) in lake.rows("SELECT act FROM registry")})
     assert acts == {"added", "moved", "ended", "key_added", "key_rotated", "key_revoked"}
+
+
+def test_the_book_with_evidence_reads_as_it_was_written(tmp_path: Path) -> None:
+    """The entries of bundles decode to what they were, and folding passes them by."""
+    root = rebuilt(tmp_path, "journal-v1-evidence")
+    lines = [line for line in book_lines(root) if line.kind == "evidence.exported"]
+    assert [line.digest[:12] for line in lines] == ["28239fd566bb", "ec8d1b353ef4"]
+    first, second = (msgspec.json.decode(line.bytes, type=EvidenceExported) for line in lines)
+    assert (first.tenant, first.withheld, second.tenant, second.withheld) == ("acme", False, None, True)
+    assert first.digest == "d" * 64 and first.lines == 14 and first.actor == "kim, by key"
+    assert report(root, [])["total"]["requests"] > 0
 
 
 def test_a_new_schema_changes_no_table_that_was_there() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tollbook.journal.tree import (
     EMPTY_ROOT,
+    Hashes,
     Tree,
     consistency_proof,
     extends,
@@ -122,3 +123,21 @@ def test_proofs_are_asked_for_leaves_that_are_there() -> None:
         consistency_proof(HASHES[:3], 4)
     assert not includes(HASHES[0], 1, 1, [], ALL_ROOTS[1])
     assert not extends(0, 3, ALL_ROOTS[0], ALL_ROOTS[3], [])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 80), st.data())
+def test_proofs_from_all_levels_are_those_of_the_rfc(count: int, data: st.DataObject) -> None:
+    """With all levels kept, every root and proof of every size is the same as by definition."""
+    leaves = [leaf_hash(bytes([number])) for number in range(count)]
+    hashes = Hashes(b"".join(leaves))
+    size = data.draw(st.integers(1, count))
+    index, first = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size))
+    assert hashes.root(size) == root_of(leaves[:size])
+    assert hashes.inclusion(index, size) == inclusion_proof(leaves[:size], index)
+    assert hashes.consistency(first, size) == consistency_proof(leaves[:size], first)
+    for wrong in ((size, size), (0, count + 1)):
+        with pytest.raises(ValueError, match="no leaf"):
+            hashes.inclusion(*wrong)
+    with pytest.raises(ValueError, match="no tree"):
+        hashes.consistency(0, size)

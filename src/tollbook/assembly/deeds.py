@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tollbook.assembly.acts import Act, Deed, NotServed, Proof, ask
 from tollbook.assembly.authorising import Authorising
 from tollbook.assembly.erasure import Erasure, erase
+from tollbook.assembly.exhibits import Export, sign_bundle
 from tollbook.assembly.identifying import IdentityKeeper
 from tollbook.assembly.login import prove
 from tollbook.assembly.logins import Logins
@@ -45,7 +46,15 @@ def deeds(
     def replace_key(arguments: dict[str, Any], actor: str) -> Any:
         return msgspec.to_builtins(lane.replace_key(arguments["reason"], actor, arguments["trusted"]))
 
-    ours = {"erase": erase_person, "drilled": record_drill, "replace-key": replace_key}
+    def export_evidence(arguments: dict[str, Any], actor: str) -> Any:
+        return sign_bundle(lane, msgspec.convert(arguments, Export), actor)
+
+    ours = {
+        "erase": erase_person,
+        "drilled": record_drill,
+        "replace-key": replace_key,
+        "evidence.export": export_evidence,
+    }
     return {**ours, **registry.acts, **transferring.acts}
 
 

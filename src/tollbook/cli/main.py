@@ -14,6 +14,7 @@ from tollbook.cli import (
     demo,
     doctor,
     erase,
+    evidence,
     exits,
     find,
     identity,
@@ -99,6 +100,7 @@ app.add_typer(limit.app, name="limit")
 app.add_typer(identity.app, name="identity")
 app.add_typer(proposal.app, name="proposal")
 app.add_typer(transfer.app, name="transfer")
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(prices.app, name="prices")
 app.add_typer(charging.app, name="charging")
 app.add_typer(route.app, name="route")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Group, RenderableType
@@ -22,14 +22,27 @@ Document = dict[str, Any]
 
 
 def verify(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A bundle of evidence; else the book itself is verified.")
+    ] = None,
     config: ConfigOption = None,
     book: BookOption = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A signed checkpoint of this book that was kept elsewhere.")
     ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="VKEY", help="With FILE: the book's public key, or a file with it.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check every entry, lane and signature of a book; name the first bad entry, the missing lane, the cut tail."""
+    """Check every entry, lane and signature of a book; name the first bad entry, the missing lane, the cut tail.
+
+    With FILE, check a bundle of evidence: it needs neither the book nor a network.
+    """
+    if file is not None:
+        _verify_bundle(file, key, _read(checkpoint), json=json)
+    if key is not None:
+        raise BadInput("--key goes with a bundle: tollbook verify FILE --key VKEY")
     from tollbook.journal import verify as verifying
 
     root = book_root(config, book)
@@ -41,6 +54,31 @@ def verify(
     else:
         screen.console().print(show_verification(document))
     raise typer.Exit(exits.BROKEN if found.findings else exits.FINE)
+
+
+def _verify_bundle(file: Path, key: str | None, checkpoint: bytes | None, *, json: bool) -> NoReturn:
+    """Check a bundle and leave with the exit code."""
+    from tollbook.cli.evidence import checked_document, show_checked
+    from tollbook.evidence.bundle import FILE_LIMIT
+    from tollbook.evidence.check import check
+
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(FILE_LIMIT + 1)
+        if key is not None and "+" not in key:
+            key = Path(key).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadInput(f"{getattr(fault, 'filename', None) or key} cannot be read: {fault}") from None
+    try:
+        checked = check(data, key, checkpoint)
+    except BadInput as fault:
+        raise BadInput(f"{file}: {fault}") from None
+    document = checked_document(file, checked)
+    if json:
+        screen.print_json(document)
+    else:
+        screen.console().print(show_checked(document))
+    raise typer.Exit(exits.BROKEN if checked.findings else exits.FINE)
 
 
 def document_of(found: "Verification", parameters: dict[str, Any]) -> Document:

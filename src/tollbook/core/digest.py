@@ -24,9 +24,14 @@ def keyed_digest(key: bytes, value: str) -> str:
     Equal values under one key group together; one value can be shown to an auditor with its `s` alone, without the
     key that would open all others (decisions/0006-personal-digests.md).
     """
+    return opening_of(key, value)[0]
+
+
+def opening_of(key: bytes, value: str) -> tuple[str, bytes]:
+    """A value's keyed digest, and the `s` that opens it beside the value."""
     data = value.encode()
     opening = hmac.digest(key, data, "sha256")
-    return urlsafe_b64encode(hashlib.sha256(opening + data).digest())[:43].decode()
+    return urlsafe_b64encode(hashlib.sha256(opening + data).digest())[:43].decode(), opening
 
 
 def _refuse_floats(value: Any) -> None:

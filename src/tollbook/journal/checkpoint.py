@@ -91,6 +91,13 @@ def verify_note(note: bytes, verification_key: str) -> str:
     raise Tampered(f"it is not signed by {name} (key {key_id.hex()}): is it another book's?")
 
 
+def signature_of(note: bytes) -> bytes | None:
+    """The key id and signature of a note that bears exactly one; None when it bears another number."""
+    _, signatures = _split_note(note)
+    found = _SIGNATURE_LINE.fullmatch(signatures[0]) if len(signatures) == 1 else None
+    return _from_base64(found[2]) if found else None
+
+
 def _split_note(note: bytes) -> tuple[str, list[str]]:
     """The signed text, with its last newline, and the signature lines of a note."""
     try:

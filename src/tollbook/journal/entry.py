@@ -57,6 +57,7 @@ KINDS: Final = {
     "proposal.made": "an act that somebody else must approve",
     "proposal.decided": "a proposal was approved, rejected, withdrawn, or is carried out as an emergency",
     "proposal.carried": "what was approved is done, or could not be",
+    "evidence.exported": "a bundle of evidence was signed: of which requests, for whom",
 }
 """Every kind of entry, and what it says."""
 

@@ -109,6 +109,11 @@ class BookLane:
         return self._lane.name
 
     @property
+    def book(self) -> str:
+        """The id of the book."""
+        return self._book.id
+
+    @property
     def last(self) -> tuple[int, str]:
         """Sequence and digest of the lane's last entry."""
         return self._lane.sequence, self._lane.digest
@@ -179,6 +184,12 @@ class BookLane:
         self._signer = self._book.signer(key)
         self._keys.links.append(Link(key, since, reason, trusted, not lost))
         return entry
+
+    def sign(self, text: str) -> str:
+        """Lines of text as a note signed by the book's key. The text must say what it is: no checkpoint begins so."""
+        if not text.startswith("tollbook "):
+            raise ValueError("what the book signs begins with its name")
+        return self._signer.note(text).decode()
 
     def heartbeat(self) -> None:
         """Write running counts; at least every 5 s."""

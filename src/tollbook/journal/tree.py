@@ -109,6 +109,68 @@ def _subproof(hashes: Sequence[bytes], size: int, *, whole: bool) -> list[bytes]
     return [*_subproof(hashes[split:], size - split, whole=False), root_of(hashes[:split])]
 
 
+class Hashes:
+    """All levels of a tree over leaf hashes, packed, so that every proof takes a few look-ups only.
+
+    64 bytes a leaf. `leaves` is the leaf hashes one after the other.
+    """
+
+    def __init__(self, leaves: bytes) -> None:
+        self._levels: Final = [leaves]
+        while len(level := self._levels[-1]) >= 64:
+            pairs = range(0, len(level) // 64 * 64, 64)
+            self._levels.append(b"".join([_sha256(b"\1" + level[place : place + 64]).digest() for place in pairs]))
+
+    def __len__(self) -> int:
+        return len(self._levels[0]) // 32
+
+    def root(self, size: int) -> bytes:
+        """The root over the first `size` leaves."""
+        return self._node(0, size) if size else EMPTY_ROOT
+
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """As `inclusion_proof`, in the tree of the first `size` leaves."""
+        if not 0 <= index < size <= len(self):
+            raise ValueError(f"no leaf {index} in a tree of {size}")
+        begin, end, proof = 0, size, list[bytes]()
+        while end - begin > 1:
+            middle = begin + _split(end - begin)
+            if index < middle:
+                proof.append(self._node(middle, end))
+                end = middle
+            else:
+                proof.append(self._node(begin, middle))
+                begin = middle
+        return proof[::-1]
+
+    def consistency(self, first: int, second: int) -> list[bytes]:
+        """As `consistency_proof`, between the trees of the first `first` and `second` leaves."""
+        if not 0 < first <= second <= len(self):
+            raise ValueError(f"no tree of {first} leaves within one of {second}")
+        begin, end, whole, proof = 0, second, True, list[bytes]()
+        while first != end:
+            middle = begin + _split(end - begin)
+            if first <= middle:
+                proof.append(self._node(middle, end))
+                end = middle
+            else:
+                proof.append(self._node(begin, middle))
+                begin, whole = middle, False
+        if not whole:
+            proof.append(self._node(begin, end))
+        return proof[::-1]
+
+    def _node(self, begin: int, end: int) -> bytes:
+        """The root over leaves `begin` to `end`, which is a place where a tree divides."""
+        size = end - begin
+        if size & (size - 1) == 0:
+            level = size.bit_length() - 1
+            place = (begin >> level) * 32
+            return self._levels[level][place : place + 32]
+        middle = begin + _split(size)
+        return _node_hash(self._node(begin, middle), self._node(middle, end))
+
+
 def _split(size: int) -> int:
     """The largest power of two smaller than the size: where a tree divides."""
     return 1 << (size - 1).bit_length() - 1
