@@ -8,6 +8,8 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -303,3 +305,26 @@ def test_a_worker_loads_no_database_and_no_cryptography(stage: RealStage) -> Non
     resident = stage.child("worker").memory_info().rss / 2**20
     print(f"\nresident memory of a worker: {resident:.0f} MiB")  # noqa: T201
     assert resident < 120
+
+
+def test_a_tenant_disputes_its_own_request_and_no_others(stage: RealStage) -> None:
+    """Through worker, desk and scribe: the case is opened by the key that was shown; to others there is none."""
+    request_id = ask(stage)
+    stage.find(request_id)
+
+    def post(key: str) -> tuple[int, Any]:
+        body = json.dumps({"requests": [request_id], "claim": "we did not send this"}).encode()
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        wanted = urllib.request.Request(f"{stage.gateway_url}/tollbook/v1/disputes", data=body, headers=headers)
+        try:
+            with urllib.request.urlopen(wanted, timeout=20) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as fault:
+            return fault.code, json.loads(fault.read())
+
+    status, made = post(ACME)
+    assert (status, made["state"], made["requests"]) == (201, "open", [request_id])
+    assert stage.get(f"/tollbook/v1/disputes/{made['case']}", ACME)[0] == 200
+    foreign = stage.get(f"/tollbook/v1/disputes/{made['case']}", GLOBEX)
+    assert (foreign[0], foreign[1]["error"]["code"]) == (404, "case_unknown")
+    assert post(GLOBEX)[0] == 404 and post("nobody")[0] == 401

@@ -119,6 +119,7 @@ ELSEWHERE = {
     "limit_tokens": "test_tenant_limits",
     "vendor_share": "test_tenant_limits",
     "claims_unavailable": "test_idempotency",
+    "case_unknown": "test_answers_from_the_book",
     "request_unknown": "test_answers_from_the_book",
     "billing_field_refused": "below: an adapter's list decides",
     "no_vendor": "test_vendor_objects",

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from tollbook.core.vocabulary import BASES
-from tollbook.journal.casework import EvidenceExported
+from tollbook.disputes.case import MOVES, Casebook
+from tollbook.journal.casework import CASE_KINDS, EvidenceExported
 from tollbook.journal.heads import book_lines
 from tollbook.journal.replay import replay
 from tollbook.ledger import location
@@ -26,6 +27,7 @@ from tollbook.ledger.trace import trace
 HERE = Path(__file__).parent
 FROZEN = HERE / f"journal-v1.schema-{SCHEMA_VERSION}.json"
 """Digests by table. A new schema version brings a file of its own; the ones before stay as they were."""
+FROZEN_DISPUTES = HERE / f"journal-v1-disputes.schema-{SCHEMA_VERSION}.json"
 FROZEN_REGISTRY = HERE / f"journal-v1-registry.schema-{SCHEMA_VERSION}.json"
 """Those of the book that has the kinds of entries which came with the registry."""
 
@@ -58,6 +60,18 @@ def test_the_book_with_a_registry_rebuilds_to_its_digests(tmp_path: Path) -> Non
     assert read(root, digests_of) == json.loads(FROZEN_REGISTRY.read_text())
     acts = read(root, lambda lake: {act for (act,) in lake.rows("SELECT act FROM registry")})
     assert acts == {"added", "moved", "ended", "key_added", "key_rotated", "key_revoked"}
+
+
+def test_the_book_with_disputes_rebuilds_to_its_digests(tmp_path: Path) -> None:
+    """It holds every move of a case and every act of an adjustment; the cases read as they were written."""
+    root = rebuilt(tmp_path, "journal-v1-disputes")
+    assert read(root, digests_of) == json.loads(FROZEN_DISPUTES.read_text())
+    acts = read(root, lambda lake: {act for (act,) in lake.rows("SELECT act FROM adjustments")})
+    assert acts == {"credit", "reattribute_from", "reattribute_to"}
+    first, second = Casebook.of(line for line in book_lines(root) if line.kind in CASE_KINDS).cases.values()
+    assert (first.state, second.state) == ("open", "resolved")
+    assert {move.entry.move for move in second.moves} == set(MOVES)
+    assert second.credited("USD") == 10**11 and second.credited("EUR") == 1
 
 
 def test_the_book_with_evidence_reads_as_it_was_written(tmp_path: Path) -> None:
@@ -105,7 +119,12 @@ def test_it_holds_every_kind_of_ending(book: Path) -> None:
     assert {row["dimensions"]["basis"] for row in rows} == set(BASES) - {"invoiced"}
     assert {row["dimensions"]["reason"] for row in rows} == {"first", "retry", "fallback", None}
     frozen = json.loads(FROZEN.read_text())
-    assert {name for name, table in frozen.items() if not table["rows"]} == {"registry", "transfers", "batches"}
+    assert {name for name, table in frozen.items() if not table["rows"]} == {
+        "registry",
+        "transfers",
+        "batches",
+        "adjustments",
+    }
 
 
 def test_its_retried_request_can_be_told(book: Path) -> None:

@@ -70,7 +70,9 @@ def begin_lane(
 _numbers = itertools.count(1)
 
 
-def serve_request(lane: Lane, *, tenant: str = "acme", amount: str = "0.000125", user: str | None = None) -> None:
+def serve_request(
+    lane: Lane, *, tenant: str = "acme", amount: str = "0.000125", user: str | None = None, recharge: str | None = None
+) -> None:
     """One request of two entries, worth `amount`."""
     request = Request(
         id=f"0199e0c5-0000-7000-8000-{next(_numbers):012x}",
@@ -87,7 +89,7 @@ def serve_request(lane: Lane, *, tenant: str = "acme", amount: str = "0.000125",
         request=request,
         attempt=attempt,
         settlement=Settlement(opened=opened, sequence=sequence, outcome="ok", usage={"input": 10}),
-        rating=Rating(book="b", adapter="a", charges=[("input", 10, "0.0000125", None, amount, None, "row")]),
+        rating=Rating(book="b" * 64, adapter="a", charges=[("input", 10, "0.0000125", None, amount, recharge, "row")]),
         close=Close(outcome="ok", attempts=1),
     )
     lane.append("request.settled", encode_payload(settled))

@@ -16,14 +16,14 @@ from tollbook.ledger.loader import Loader
 USER = "bob@example.com"
 
 
-def fill(root: Path, **counts: int) -> dict[str, list[str]]:
+def fill(root: Path, amount: str = "0.000125", **counts: int) -> dict[str, list[str]]:
     """Requests of tenants in a lane of their own, covered, signed and loaded; their ids."""
     book, clock = Book.open(root), ToldClock(now())
     lane = begin_lane(book, "worker", clock)
     for tenant, count in counts.items():
         user = keyed_digest(PersonalKeys(root).of(tenant, year_of(now())), USER)
         for _ in range(count):
-            serve_request(lane, tenant=tenant, user=user)
+            serve_request(lane, tenant=tenant, user=user, amount=amount, recharge=amount)
     lane.close("stopped")
     writer = BookLane.open(book, release="test")
     heads = writer.keeper()

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tollbook.assembly.acts import Act, Deed, NotServed, Proof, ask
 from tollbook.assembly.authorising import Authorising
+from tollbook.assembly.casework import CaseKeeper
 from tollbook.assembly.erasure import Erasure, erase
 from tollbook.assembly.exhibits import Export, sign_bundle
 from tollbook.assembly.identifying import IdentityKeeper
@@ -32,7 +33,11 @@ WAIT_SECONDS: Final = 5.0
 
 
 def deeds(
-    lane: BookLane, personal: PersonalDirectory, registry: RegistryKeeper, transferring: "Transferring"
+    lane: BookLane,
+    personal: PersonalDirectory,
+    registry: RegistryKeeper,
+    transferring: "Transferring",
+    cases: CaseKeeper,
 ) -> dict[str, Deed]:
     """Every act by its name."""
 
@@ -55,7 +60,7 @@ def deeds(
         "replace-key": replace_key,
         "evidence.export": export_evidence,
     }
-    return {**ours, **registry.acts, **transferring.acts}
+    return {**ours, **registry.acts, **transferring.acts, **cases.acts}
 
 
 def authorising(
@@ -63,13 +68,14 @@ def authorising(
 ) -> Authorising:
     """What decides which of them are done, and for whom."""
     office, logins = Office.of(lane.recovered.authority), Logins(book.root)
+    cases = CaseKeeper(book.root, lane, personal, registry, transferring.lake)
     return Authorising(
         book.root,
         book.id,
         lane,
-        deeds(lane, personal, registry, transferring),
+        deeds(lane, personal, registry, transferring, cases),
         IdentityKeeper(lane, office, logins, registry, book.root),
-        Wishes(registry, office, transferring.measures),
+        Wishes(registry, office, {**transferring.measures, **cases.measures}, cases.tenant_of),
         office,
         logins,
     )

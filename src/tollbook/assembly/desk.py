@@ -7,10 +7,12 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import duckdb
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,8 +22,9 @@ from starlette.routing import Route
 from tollbook.assembly.boot import Channel, DeskBoot, Vault, receive
 from tollbook.assembly.child import say
 from tollbook.assembly.operator import RELOAD, Operator
+from tollbook.assembly.tenant_cases import Claim, TenantCases
 from tollbook.core.clock import SECOND, now
-from tollbook.core.faults import Fault, NotFound
+from tollbook.core.faults import BadInput, Fault, NotFound
 from tollbook.core.identity import instant_of, is_request_id
 from tollbook.ledger.reader import Reader
 from tollbook.ledger.trace import TENANT, trace
@@ -39,6 +42,7 @@ class Desk:
     """The API's handlers. A request id of another tenant and one that does not exist are the same 404."""
 
     def __init__(self, root: Path) -> None:
+        self._root: Final = root
         self._reader: Final = Reader(root)
 
     async def request(self, request: Request) -> Response:
@@ -61,6 +65,35 @@ class Desk:
                 await asyncio.sleep(POLL_SECONDS)
             else:
                 return JSONResponse(found)
+
+    async def open_dispute(self, request: Request) -> Response:
+        """`POST /tollbook/v1/disputes`: a tenant disputes a request of its own."""
+        try:
+            wanted = msgspec.json.decode(await request.body(), type=Claim)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
+            return _fault(400, "bad_request", f"the body is no claim: {fault}")
+        return await self._about_cases(lambda view: view.open(wanted), request, 201)
+
+    async def disputes(self, request: Request) -> Response:
+        """`GET /tollbook/v1/disputes` and `/tollbook/v1/disputes/{case}`: the tenant's own cases."""
+        case = request.path_params.get("case")
+        return await self._about_cases(lambda view: view.read(case), request, 200)
+
+    async def _about_cases(self, act: Callable[[TenantCases], object], request: Request, status: int) -> Response:
+        limited = request.headers.get("x-tollbook-workloads")
+        view = TenantCases(
+            self._root,
+            self._reader,
+            request.headers["x-tollbook-tenant"],
+            request.headers["x-tollbook-key"],
+            None if limited is None else limited.split(","),
+        )
+        try:
+            return JSONResponse(await asyncio.to_thread(act, view), status_code=status)
+        except NotFound as fault:
+            return _fault(404, "request_unknown" if status == 201 else "case_unknown", str(fault))
+        except BadInput as fault:
+            return _fault(400, "bad_request", str(fault))
 
 
 class Following:
@@ -100,6 +133,9 @@ def application(root: Path, operator: Operator) -> Starlette:
     return Starlette(
         routes=[
             Route("/tollbook/v1/requests/{id}", desk.request, methods=["GET"]),
+            Route("/tollbook/v1/disputes", desk.open_dispute, methods=["POST"]),
+            Route("/tollbook/v1/disputes", desk.disputes, methods=["GET"]),
+            Route("/tollbook/v1/disputes/{case}", desk.disputes, methods=["GET"]),
             Route(RELOAD, operator.reload, methods=["POST"]),
         ],
         exception_handlers={404: _unknown_route, duckdb.Error: _behind, Fault: _behind},

@@ -22,6 +22,8 @@ from tollbook.assembly.supervisor import Supervisor
 from tollbook.core.clock import now
 from tollbook.core.faults import BadInput
 from tollbook.core.settings import Secrets, Settings
+from tollbook.disputes.case import Casebook
+from tollbook.disputes.case import told as told_case
 from tollbook.journal.book import Book
 from tollbook.journal.entry import KeyRotated
 from tollbook.journal.heads import recover
@@ -92,6 +94,18 @@ def change_registry(root: Path, act: str, wanted: dict[str, Any]) -> dict[str, A
 def ask_book(root: Path, act: str, wanted: dict[str, Any]) -> Any:
     """Ask the book's writer something, as whoever is logged in. Raises as it says."""
     return do(root, act, wanted)
+
+
+def read_cases(root: Path, case: str | None = None, tenant: str | None = None) -> list[dict[str, Any]]:
+    """One case, or all: asked of the running scribe, else read from the journal. Raises NotFound, BadInput."""
+    try:
+        found: list[dict[str, Any]] = ask(root, "case.read", {"case": case, "tenant": tenant})
+    except NotServed:
+        known = Casebook.of(recover(Book.open(root).root).casework)
+        if case is not None:
+            return [told_case(known.find(case, tenant))]
+        return [told_case(one) for one in known.cases.values() if tenant in (None, one.opened.tenant)]
+    return found
 
 
 def read_office(root: Path) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Transferring:
 
     def __init__(self, keeper: RegistryKeeper, lake: Callable[[], Lake | None]) -> None:
         self._keeper: Final = keeper
-        self._lake: Final = lake
+        self.lake: Final = lake
         self._wanting: list[Recorded] = []
         self._looked = 0
 
@@ -64,7 +64,7 @@ class Transferring:
     def post(self) -> None:
         """Post what can be: each change whose entry the ledger has folded, in the order they were made."""
         waiting = self.waiting
-        lake = self._lake() if waiting else None
+        lake = self.lake() if waiting else None
         if lake is None:
             return
         for known in waiting:
@@ -86,7 +86,7 @@ class Transferring:
     def _suspicion(self, wanted: Suspicion, actor: str) -> TransferPosted:
         """What would be posted now."""
         key = decisions.key_named(self._keeper.registry, wanted.name, wanted.tenant)
-        lake = self._lake()
+        lake = self.lake()
         if lake is None:
             raise BadInput("the ledger is catching up; ask again in a moment")
         if not wanted.cost_centre.strip():

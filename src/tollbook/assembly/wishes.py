@@ -18,11 +18,17 @@ class Wishes:
     """Looks at arguments before anything is done with them. Raises BadInput and NotFound as the act would."""
 
     def __init__(
-        self, registry: RegistryKeeper, office: Office, measures: Mapping[str, Measure], clock: Clock = now
+        self,
+        registry: RegistryKeeper,
+        office: Office,
+        measures: Mapping[str, Measure],
+        tenant_of_case: Callable[[str, Document], str | None],
+        clock: Clock = now,
     ) -> None:
         self._registry: Final = registry
         self._office: Final = office
         self._measures: Final = measures
+        self._tenant_of_case: Final = tenant_of_case
         self._clock: Final = clock
 
     def of(self, act: str, arguments: Document) -> Wish:
@@ -40,6 +46,8 @@ class Wishes:
         name, tenant = _text(arguments.get("name")), _text(arguments.get("tenant"))
         if act in ("key.rotate", "key.revoke", "key.transfer") and name is not None:
             return decisions.key_named(self._registry.registry, name, tenant).tenant
+        if act.startswith("case.") and act != "case.open":
+            return self._tenant_of_case(act, arguments)
         if act.startswith("registry.") and name is not None:
             return self._tenant_of_subject(arguments, name)
         return tenant

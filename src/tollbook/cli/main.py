@@ -12,6 +12,7 @@ from tollbook.cli import (
     charging,
     conformance,
     demo,
+    dispute,
     doctor,
     erase,
     evidence,
@@ -100,6 +101,7 @@ app.add_typer(limit.app, name="limit")
 app.add_typer(identity.app, name="identity")
 app.add_typer(proposal.app, name="proposal")
 app.add_typer(transfer.app, name="transfer")
+app.add_typer(dispute.app, name="dispute")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(prices.app, name="prices")
 app.add_typer(charging.app, name="charging")

@@ -42,7 +42,14 @@ def show_report(report: Document, by: list[str]) -> RenderableType:
     if missing:
         told = ", ".join(f"{total[name]:,} {name}" for name in missing)
         notes.insert(0, Text(f"amounts leave out attempts whose cost is not known: {told}", style="yellow"))
-    return Group(table, Text(), *notes)
+    corrected = [_adjustment(one) for one in report.get("adjustments", ())]
+    return Group(table, *corrected, Text(), *notes)
+
+
+def _adjustment(one: Document) -> Text:
+    """What a case took off or added to a tenant's charges."""
+    words = f"{screen.escape(one['tenant'] or '')}, case {screen.escape(one['case'])} ({one['act'].replace('_', ' ')})"
+    return Text(f"corrected, not in the sums: {words} {screen.exact_money(one['amount'], one['currency'])}")
 
 
 def _dimension(value: str | bool | None) -> Text:

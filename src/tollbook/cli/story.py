@@ -37,9 +37,19 @@ def show_story(trace: Document) -> RenderableType:
     if trace.get("batch") is not None:
         parts += [Text(), _batch(trace["batch"])]
     parts += [Text(), _knowledge(request, attempts)]
+    if trace.get("adjustments"):
+        parts += [Text(), *map(_adjustment, trace["adjustments"])]
     if trace.get("entries"):
         parts += [Text(), _entries(trace["entries"])]
     return Group(*parts, Text(), show_provenance(trace["provenance"]))
+
+
+def _adjustment(one: Document) -> Text:
+    """A leg of what a case corrected."""
+    whose = screen.escape(one["tenant"] or one["reason"] or "")
+    shared = f", for {one['requests']:,} requests" if one["requests"] > 1 else ""
+    words = f"case {screen.escape(one['case'])}: {one['account']} {whose} "
+    return Text(f"{words}{screen.exact_money(one['amount'], one['currency'])} ({one['act'].replace('_', ' ')}{shared})")
 
 
 def show_provenance(provenance: Document) -> Text:

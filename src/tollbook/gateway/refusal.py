@@ -55,6 +55,7 @@ REFUSALS: Final = {
     "outcome_unknown": "409: a request with this Idempotency-Key ran, and its result is no longer kept",
     "region_not_allowed": "403: no vendor of the model is in a region that the model's or the tenant's policy allows",
     "registry_stale": "503: nobody has vouched for the workers' copy of the registry for 30 s (gateway.stale_registry)",
+    "case_unknown": "404: there is no such case of this tenant",
     "request_unknown": "404: the book holds no such request of this tenant",
     "route_unknown": "404: no such route",
     "shutting_down": "503: the gateway is being stopped",

@@ -57,6 +57,9 @@ KINDS: Final = {
     "proposal.made": "an act that somebody else must approve",
     "proposal.decided": "a proposal was approved, rejected, withdrawn, or is carried out as an emergency",
     "proposal.carried": "what was approved is done, or could not be",
+    "case.opened": "somebody disputes requests of a tenant",
+    "case.moved": "a case was assigned, commented, diagnosed, resolved or reopened",
+    "adjustment.posted": "what corrects a charge: legs that add up to nothing",
     "evidence.exported": "a bundle of evidence was signed: of which requests, for whom",
 }
 """Every kind of entry, and what it says."""

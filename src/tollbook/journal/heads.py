@@ -17,6 +17,7 @@ import msgspec
 from tollbook.core.faults import JournalUnavailable, Tampered
 from tollbook.journal.authority import AUTHORITY_KINDS
 from tollbook.journal.book import Book
+from tollbook.journal.casework import CASE_KINDS
 from tollbook.journal.closing import is_live
 from tollbook.journal.entry import Heads, LaneBegin, LaneClosed, LaneHead, PersonalErased
 from tollbook.journal.line import UNREADABLE, Line
@@ -41,7 +42,7 @@ class Recovered(NamedTuple):
     lanes say that others end; `tree` is over all heads lines, `earlier_root` its root when it had the size that was
     asked for; `created` whether the book's birth is on record; `erasures` what was erased from the personal directory,
     to be erased again after a restore; `registry` the lines that the registry is folded from, `authority` those that
-    identities and proposals are folded from, in order.
+    identities and proposals are folded from, `casework` those of cases, in order.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Recovered(NamedTuple):
     erasures: list[PersonalErased]
     registry: list[Line]
     authority: list[Line]
+    casework: list[Line]
 
 
 def decode_heads(line: Line) -> Heads:
@@ -128,6 +130,7 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
     erasures: list[PersonalErased] = []
     registry: list[Line] = []
     authority: list[Line] = []
+    casework: list[Line] = []
     for line in book_lines(book_root):
         created = created or line.kind == "book.created"
         if line.kind == "lane.closed":
@@ -138,6 +141,8 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             registry.append(line)
         if line.kind in AUTHORITY_KINDS:
             authority.append(line)
+        if line.kind in CASE_KINDS:
+            casework.append(line)
         number = heads_number(line.bytes) if line.kind == "heads" else None
         if number is None:
             continue
@@ -154,7 +159,9 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             earlier = tree.root()
     heads = decode_heads(last) if last else None
     lanes = {head.lane: head for head in heads.lanes if head.lane not in heads.closed} if heads else {}
-    return Recovered(tree.size, digest, lanes, known, ends, tree, earlier, created, erasures, registry, authority)
+    return Recovered(
+        tree.size, digest, lanes, known, ends, tree, earlier, created, erasures, registry, authority, casework
+    )
 
 
 def _erasure(line: Line) -> PersonalErased:

@@ -20,6 +20,7 @@ from tollbook.core.faults import BrokenPromise
 from tollbook.journal.entry import BatchClosed, LaneClosed, LaneOpened, RequestEntry, decode_request
 from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.replay import Batch
+from tollbook.ledger.adjustments import adjustment_rows
 from tollbook.ledger.lines import OpenBatch, differences
 from tollbook.ledger.rows import (
     Counted,
@@ -346,6 +347,10 @@ def _transfer_posted(state: State, position: int, line: Line, rows: Rows, totals
     rows["transfers"] += transfer_rows(line, position)
 
 
+def _adjustment_posted(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    rows["adjustments"] += adjustment_rows(line, position)
+
+
 _STEPS: Final[dict[str, Callable[[State, int, Line, Rows, Totals], None]]] = {
     "request.opened": _open,
     "attempt.opened": _open,
@@ -367,5 +372,6 @@ _STEPS: Final[dict[str, Callable[[State, int, Line, Rows, Totals], None]]] = {
     "gap.recorded": _gap_recorded,
     "registry.changed": _registry_changed,
     "transfer.posted": _transfer_posted,
+    "adjustment.posted": _adjustment_posted,
 }
 """What each kind of entry does. The kinds that are not here say nothing that a table holds."""

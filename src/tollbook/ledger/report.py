@@ -16,6 +16,7 @@ from tollbook.core.faults import BadInput, BrokenPromise
 from tollbook.core.money import format_amount
 from tollbook.core.usage import TOKEN_CLASSES, class_order
 from tollbook.core.vocabulary import DIMENSIONS
+from tollbook.ledger.adjustments import in_report
 from tollbook.ledger.facts import MEASURES, facts
 from tollbook.ledger.lake import Lake
 from tollbook.ledger.reader import Document, Position, Reader, position_of, provenance, read
@@ -167,6 +168,7 @@ def _report(lake: Lake, query: Query, position: Position, organise: Organise | N
             {"dimensions": dict(zip(query.by, label, strict=True)), **figures.document()} for label, figures in ordered
         ],
         "total": total_document,
+        "adjustments": _adjustments(lake, query, position.number),
         "provenance": provenance(
             _parameters(query, position.number),
             position,
@@ -175,6 +177,19 @@ def _report(lake: Lake, query: Query, position: Position, organise: Organise | N
             control_totals={name: total_document[name] for name in ("requests", "attempts", "amounts")},
         ),
     }
+
+
+def _adjustments(lake: Lake, query: Query, position: int) -> list[Document]:
+    """What was corrected by cases in the span; a correction occurs when it is recorded."""
+    conditions, parameters = ["TRUE"], dict[str, Any]()
+    if query.since is not None:
+        conditions.append(f"recorded >= {timestamp_sql(query.since)}")
+    if query.until is not None:
+        conditions.append(f"recorded < {timestamp_sql(query.until)}")
+    if query.tenant is not None:
+        conditions.append("leg_tenant = $tenant")
+        parameters["tenant"] = query.tenant
+    return in_report(lake, position, " AND ".join(conditions), parameters)
 
 
 def _figures(values: Sequence[Any]) -> _Figures:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from tollbook.core.usage import TOKEN_CLASSES
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 """Raised when a table changes; a ledger of another version is never opened, it is rebuilt beside."""
 
 
@@ -428,6 +428,29 @@ BATCHES: Final = Table(
     ),
 )
 
+ADJUSTMENTS: Final = Table(
+    "adjustments",
+    "what corrects a charge, one row per leg; the legs of an entry add up to nothing in each currency",
+    ("lane", "sequence", "leg"),
+    "recorded",
+    (
+        *_columns(
+            ("leg", COUNT, "place of the leg in its entry, from 1"),
+            ("case", TEXT, "reference of the case"),
+            ("act", TEXT, "credit, reattribute_from, reattribute_to"),
+            ("tenant", TEXT, "the tenant that the entry speaks of"),
+            ("requests", TEXTS, "the requests that the case is about"),
+            ("actor", TEXT, "who caused it"),
+            ("account", TEXT, "recharge of a tenant, absorbed for a reason, suspense"),
+            ("leg_tenant", TEXT, "whose account; null: nobody's"),
+            ("reason", TEXT, "why it is absorbed or held"),
+            ("currency", TEXT, "currency of the amount"),
+            ("amount", TOTAL, "what is added to the account; below zero where it is taken away"),
+        ),
+        *ORIGIN_COLUMNS,
+    ),
+)
+
 TABLES: Final = (
     REQUESTS,
     ATTEMPTS,
@@ -442,6 +465,7 @@ TABLES: Final = (
     REGISTRY,
     TRANSFERS,
     BATCHES,
+    ADJUSTMENTS,
 )
 
 

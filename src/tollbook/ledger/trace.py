@@ -14,6 +14,7 @@ from tollbook.core.identity import is_request_id, span_id_of, trace_id_of
 from tollbook.core.money import format_amount
 from tollbook.core.usage import TOKEN_CLASSES
 from tollbook.core.vocabulary import weakest_basis
+from tollbook.ledger.adjustments import of_request
 from tollbook.ledger.batch import SHOWN_LINES, batch_of
 from tollbook.ledger.lake import Lake
 from tollbook.ledger.reader import Document, Position, Reader, position_of, provenance, read
@@ -66,7 +67,8 @@ def trace(
         if facts is None or hidden or (allowed is not None and facts["workload"] not in allowed):
             raise NotFound(f"the book holds no request {request_id}; a request appears within a second of its end")
         batch = batch_of(lake, request_id, SHOWN_AMOUNT[view], lines)
-        return _document(rows, facts, batch, position_of(lake), view)
+        adjusted = of_request(lake, request_id, facts["tenant"] if view == TENANT else None)
+        return _document(rows, facts, batch, position_of(lake), view, adjusted)
 
     return read(source, query)
 
@@ -101,7 +103,9 @@ class _Rows:
         return None
 
 
-def _document(rows: _Rows, facts: Document, batch: Document | None, position: Position, view: str) -> Document:
+def _document(
+    rows: _Rows, facts: Document, batch: Document | None, position: Position, view: str, adjusted: list[Document]
+) -> Document:
     attempts = [_attempt(row, rows.charges[row["number"]], view) for row in rows.settled]
     attempts += [_open_attempt(row, view) for row in rows.open]
     attempts.sort(key=lambda attempt: int(attempt["number"]))
@@ -117,7 +121,9 @@ def _document(rows: _Rows, facts: Document, batch: Document | None, position: Po
         "request": request,
         "attempts": attempts,
         "batch": batch,
-        "entries": _entries(rows),
+        "entries": _entries(rows)
+        + [dict(one) for one in dict.fromkeys(tuple(one["entry"].items()) for one in adjusted)],
+        "adjustments": [{name: value for name, value in one.items() if name != "entry"} for one in adjusted],
         "provenance": provenance(
             parameters, position, books=books if view == OPERATOR else [], rows=len(attempts), control_totals=control
         ),

@@ -19,7 +19,7 @@ from tollbook.core.clock import SECOND
 from tollbook.core.faults import Fault
 from tollbook.registry.identities import Deed, Identity
 
-CONDITIONS: Final = ("always", "foreign", "other", "backdated", "above")
+CONDITIONS: Final = ("always", "foreign", "own", "other", "backdated", "above")
 BARRED: Final = ("proposer", "subject", "own_tenant")
 DAY: Final = 86_400 * SECOND
 
@@ -118,6 +118,8 @@ def _holds(condition: str, duty: Duty, wish: Wish, asks: Identity, alone: Iterab
         return "it always needs a second person"
     if condition == "foreign" and asks.tenant is not None and asks.tenant != wish.tenant:
         return f"{asks.name} belongs to tenant {asks.tenant}, and it concerns {wish.tenant or 'the whole book'}"
+    if condition == "own" and asks.tenant is not None and asks.tenant == wish.tenant:
+        return f"it concerns tenant {wish.tenant}, to which {asks.name} belongs"
     if condition == "other" and wish.subject is not None and asks.name != wish.subject:
         return f"it is about {wish.subject}, not about {asks.name}"
     if condition == "backdated" and wish.effective is not None and wish.effective < at:

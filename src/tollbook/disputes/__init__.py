@@ -1,0 +1,1 @@
+"""Disputes: cases, what is found out about them, and what is done. Pure."""
