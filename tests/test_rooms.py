@@ -47,6 +47,7 @@ ROOMS: dict[str, set[str]] = {
         "gateway",
         "evidence",
         "disputes",
+        "quote",
         "config",
         "tollbook",
     },

@@ -6,15 +6,19 @@ from typing import Any
 
 import pytest
 from evidence_house import fill
+from planting import sow
+from planting import told as told_amount
 from starlette.testclient import TestClient
 from test_commands import check, run
 from test_duty_commands import PASSWORDS, House
 
 from tollbook.assembly import service
 from tollbook.assembly.desk import application
+from tollbook.assembly.exhibits import export, of_case
 from tollbook.assembly.operator import Operator
 from tollbook.core.faults import BadInput
 from tollbook.disputes.reference import reference
+from tollbook.evidence.check import check as check_bundle
 from tollbook.journal.heads import book_lines
 from tollbook.journal.verify import verify
 
@@ -240,3 +244,59 @@ def test_credits_follow_the_duties(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(posted) == 2 and b"approved by lee" in posted[1].bytes
     with pytest.raises(BadInput, match="no diagnosis"):
         service.ask_book(house.root, "case.diagnose", {"case": cases[2], "diagnosis": {"verdict": "guilty"}})
+
+
+def test_diagnosed_resolved_exported_and_verified(tmp_path: Path) -> None:
+    """The whole way of one dispute; the bundle carries case, verdict and correction, and nothing of others."""
+    root = tmp_path / "book"
+    service.init(root)
+    planted = {one.kind: one for one in sow(root, 7, 1)}
+    for tenant in ("acme", "beta"):
+        assert run("tenant", "add", tenant, "--book", str(root)).code == 0
+    one = planted["retry billed twice"]
+
+    def tell(*words: str) -> dict[str, Any]:
+        ran = run(*words, "--book", str(root), "--json")
+        assert ran.code == 0, ran.err
+        check("-".join(words[:2]), ran.document())
+        return ran.document()
+
+    case = tell("dispute", "open", one.requests[0], "--claim", CLAIM, "--by", "Carol")["case"]
+    found = tell("dispute", "diagnose", case)
+    assert (found["verdict"], found["amount_usd"], found["state"]) == ("upheld", told_amount(one.wrong), "diagnosed")
+    screen = run("dispute", "diagnose", case, "--book", str(root)).out
+    assert "upheld" in screen and "should not have been charged" in screen
+    move = ("--as", "reattribute", "--to", "beta", "--amount", found["amount_usd"], "--reason", "their retry")
+    tell("dispute", "resolve", case, *move)
+    run("rebuild", "--book", str(root))
+    out, html = tmp_path / "case.tollbook", tmp_path / "case.html"
+    exported = tell("evidence", "export", case, "-o", str(out), "--html", str(html))
+    assert exported["case"] == case and exported["lines"]["told"] == 3
+    ran = run("verify", str(out), "--json")
+    assert ran.code == 0, ran.out
+    check("verify-bundle", ran.document())
+    data = out.read_text()
+    assert "beta" not in data and CLAIM in data and "reattribute_from" in data and "reattribute_to" not in data
+    assert "Verdict: upheld" in html.read_text() and CLAIM in html.read_text()
+    assert CLAIM not in withheld(root, case, tmp_path / "w")
+    assert verify(root).findings == []
+
+
+def withheld(root: Path, case: str, out: Path) -> str:
+    assert run("evidence", "export", case, "-o", str(out), "--withhold-personal", "--book", str(root)).code == 0
+    assert run("verify", str(out)).code == 0
+    return out.read_text()
+
+
+def test_a_diagnosis_that_was_changed_in_a_bundle_is_found(tmp_path: Path) -> None:
+    """Signed anew by the operator: the verdict is not the one whose digest stands in the book."""
+    root = tmp_path / "book"
+    service.init(root)
+    one = next(one for one in sow(root, 7, 1) if one.kind == "retry billed twice")
+    case = run("dispute", "open", one.requests[0], "--claim", "c", "--book", str(root), "--json").document()["case"]
+    run("dispute", "diagnose", case, "--book", str(root))
+    exhibit = of_case(root, case, withhold=False)
+    name, document = exhibit.told[1]
+    told = (exhibit.told[0], (name, {**document, "verdict": "rejected"}))
+    (finding,) = check_bundle(export(root, exhibit._replace(told=told)).data).findings
+    assert finding.code == "told_wrong"

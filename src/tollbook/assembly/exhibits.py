@@ -16,7 +16,9 @@ from tollbook.evidence.bundle import Manifest, Opening, Part, PriceRow, Report, 
 from tollbook.evidence.page import page
 from tollbook.evidence.proof import Place, Proven, prove
 from tollbook.journal.book import Book
-from tollbook.journal.casework import EvidenceExported
+from tollbook.journal.casework import CASE_KINDS, AdjustmentPosted, EvidenceExported
+from tollbook.journal.line import Line
+from tollbook.journal.objects import ObjectStore
 from tollbook.journal.personal import PersonalDirectory, PersonalKeys
 from tollbook.journal.recording import BookLane
 
@@ -98,14 +100,31 @@ def export(root: Path, wanted: Exhibit) -> Exported:
     return Exported(bundle.sealed(unsigned, signed["note"]), manifest, signed["entry"])
 
 
+def of_case(root: Path, case: str, *, withhold: bool) -> Exhibit:
+    """What belongs to a case: its requests, itself, and its last diagnosis. Raises NotFound."""
+    from tollbook.assembly.service import read_cases
+
+    (known,) = read_cases(root, case)
+    diagnosed = [move["object"] for move in known["moves"] if move["object"] is not None]
+    told: list[tuple[str, Document]] = [("case", {**known, "adjustments": _of_tenant(known["adjustments"])})]
+    if diagnosed:
+        told.append(("diagnosis", msgspec.json.decode(ObjectStore(root).get(diagnosed[-1]))))
+    return Exhibit(known["requests"], withhold=withhold, case=known["case"], told=tuple(told))
+
+
 def _parts(book: Book, wanted: Exhibit, stories: list[Document], tenant: str | None) -> list[Part]:
     """Every line of the bundle but the signature."""
     ids = [story["request"]["id"] for story in stories]
     books = {attempt["price_book"] for story in stories for attempt in story["attempts"]} - {None}
     marks = [f'"k":"prices.activated","book":"{one}"'.encode() for one in books]
-    places = {(entry["lane"], entry["sequence"]) for story in stories for entry in story["entries"]}
-    proven = prove(book, [*places, *wanted.places], lambda line: any(mark in line.bytes[:400] for mark in marks))
-    openings = [] if wanted.withhold else list(_openings(book, stories, proven))
+    own = [entry for story in stories for entry in story["entries"] if entry["kind"] != "adjustment.posted"]
+    places = {(entry["lane"], entry["sequence"]) for entry in own}
+    if wanted.case is not None:
+        marks += [f'"k":"{kind}","case":"{wanted.case}"'.encode() for kind in sorted(CASE_KINDS)]
+    named = [f'"{one}"'.encode() for one in ids]
+    proven = prove(book, [*places, *wanted.places], lambda line: _is_shown(line, marks, named, tenant))
+    openings = [] if wanted.withhold else [*_openings(book, stories), *_words(book, wanted, tenant)]
+    stories = [_bounded(story, tenant, proven) for story in stories]
     rows = list(_price_rows(book, stories))
     told = [Told(name="trace", document=story) for story in stories]
     told += [Told(name=name, document=document) for name, document in wanted.told]
@@ -131,7 +150,47 @@ def _parts(book: Book, wanted: Exhibit, stories: list[Document], tenant: str | N
     return [manifest, *lines, Report(html=html)]
 
 
-def _openings(book: Book, stories: list[Document], proven: Proven) -> Iterable[Opening]:
+def _bounded(story: Document, tenant: str | None, proven: Proven) -> Document:
+    """A story without what corrections say of another tenant."""
+    if tenant is None:
+        return story
+    entries = [entry for entry in story["entries"] if (entry["lane"], entry["sequence"]) in proven.lines]
+    return {**story, "entries": entries, "adjustments": _of_tenant(story["adjustments"])}
+
+
+def _of_tenant(adjustments: list[Document]) -> list[Document]:
+    """What was taken off or put on the tenant's own charges: what another one takes over is that one's."""
+    return [one for one in adjustments if one["act"] != "reattribute_to"]
+
+
+def _is_shown(line: Line, marks: list[bytes], requests: list[bytes], tenant: str | None) -> bool:
+    """Whether a line of the book's own lane belongs to the bundle: it has a mark. Of adjustments, those of a request of
+    the bundle that speak of its tenant."""
+    if line.kind != "adjustment.posted":
+        return any(mark in line.bytes[:400] for mark in marks)
+    if not any(request in line.bytes for request in requests):
+        return False
+    return tenant is None or msgspec.json.decode(line.bytes, type=AdjustmentPosted).tenant == tenant
+
+
+def _words(book: Book, wanted: Exhibit, tenant: str | None) -> Iterable[Opening]:
+    """The words of a case behind their digests, as far as they are kept."""
+    case = dict(wanted.told).get("case")
+    if case is None or tenant is None:
+        return
+    fields = [("claim", case["claim"]), ("by", case["by"])]
+    fields += [(name, move[name]) for move in case["moves"] for name in ("text", "by")]
+    keys, directory = PersonalKeys(book.root), PersonalDirectory(book.root, read_only=True)
+    try:
+        values = directory.values([digest for _, digest in fields if digest])
+    finally:
+        directory.close()
+    for field, digest in dict.fromkeys(fields):
+        if digest in values:
+            yield from _opening(keys, tenant, field, digest, values[digest])
+
+
+def _openings(book: Book, stories: list[Document]) -> Iterable[Opening]:
     """The values behind the personal digests of the requests, as far as they are known."""
     keys, directory = PersonalKeys(book.root), PersonalDirectory(book.root, read_only=True)
     try:
@@ -157,7 +216,6 @@ def _opening(keys: PersonalKeys, tenant: str, field: str, digest: str, value: st
 
 def _price_rows(book: Book, stories: list[Document]) -> Iterable[PriceRow]:
     """The rows by which the charges were priced."""
-    from tollbook.journal.objects import ObjectStore
     from tollbook.pricing.book import PriceBook
     from tollbook.pricing.row import row_id
 

@@ -137,6 +137,33 @@ def comment(
 
 
 @app.command()
+def diagnose(
+    case: CaseArgument, config: ConfigOption = None, book: BookOption = None, json: JsonOption = False
+) -> None:
+    """Look into a case: ordered questions, each with its evidence; a verdict, what is missing, what it would have cost.
+
+    The diagnosis is put on record with the case.
+    """
+    from tollbook.assembly import service
+    from tollbook.assembly.inquest import inquest
+
+    home = book_root(config, book)
+    (known,) = service.read_cases(home, case)
+    found = inquest(home, known)
+    done = service.ask_book(home, "case.diagnose", {"case": known["case"], "diagnosis": found})
+    document = {
+        **found,
+        "state": done["state"],
+        "entry": done["entry"],
+        "provenance": provenance({"case": known["case"]}, rows=len(found["findings"])),
+    }
+    if json:
+        screen.print_json(document)
+    else:
+        screen.console().print(show_diagnosis(document))
+
+
+@app.command()
 def reopen(
     case: CaseArgument,
     reason: ReasonOption,
@@ -267,3 +294,28 @@ def _said(digest: str, names: dict[str, str]) -> str:
     """The words; of what was erased, or is not kept here, a mark."""
     found = names.get(digest, digest)
     return found.replace("user-", "words-", 1) if found == f"user-{digest[:6]}" else found
+
+
+def show_diagnosis(found: Document) -> RenderableType:
+    """The screen of a diagnosis."""
+    verdict = found["verdict"].replace("_", " ")
+    head = Text.assemble("case ", (screen.escape(found["case"]), "bold"), "  ", (verdict, "bold"))
+    if found["amount"] is not None:
+        head.append(f"  {screen.exact_money(found['amount'], found['currency'])}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("question", "answer", "by", ""):
+        table.add_column(title, overflow="fold", no_wrap=title in ("answer", "by"))
+    for one in found["findings"]:
+        words = Text(screen.escape(one["text"], 400))
+        table.add_row(one["question"], Text(one["answer"], style=_STYLES[one["answer"]]), one["strength"], words)
+    parts: list[RenderableType] = [head, Text(f"  {screen.escape(found['text'], 1000)}"), Text(), table]
+    for one in found["counterfactuals"]:
+        parts.append(Text(f"{screen.escape(one['what_if'])}: {screen.exact_money(one['amount'], one['currency'])}"))
+    parts += [Text(f"missing: {screen.escape(one)}", style="yellow") for one in found["missing"]]
+    if found["ticket"]:
+        parts += [Text(), Text("to ask the vendor:", style="bold")]
+        parts += [Text(f"  {screen.escape(line, 400)}") for line in found["ticket"].splitlines()]
+    return Group(*parts)
+
+
+_STYLES = {"yes": "", "no": "", "unknown": "dim"}

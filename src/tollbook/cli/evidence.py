@@ -29,7 +29,10 @@ def root() -> None:
 @app.command()
 def export(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The file to make; it must be new.")],
-    request: Annotated[list[str], typer.Option("--request", metavar="ID", help="A request; may be repeated.")],
+    case: Annotated[str | None, typer.Argument(metavar="[CASE]", help="A case, with its requests and verdict.")] = None,
+    request: Annotated[
+        list[str] | None, typer.Option("--request", metavar="ID", help="A request; may be repeated.")
+    ] = None,
     withhold: Annotated[
         bool, typer.Option("--withhold-personal", help="Leave out the values behind personal digests.")
     ] = False,
@@ -44,13 +47,18 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Write entries, proofs, signatures and price rows of requests to one file; that it was done is put on record."""
-    from tollbook.assembly.exhibits import Exhibit
+    from tollbook.assembly.exhibits import Exhibit, of_case
     from tollbook.assembly.exhibits import export as export_bundle
+
+    if (case is None) == (not request):
+        raise BadInput("name what it is about: a case, or requests with --request ID")
 
     for path in (out, html):
         if path is not None and path.exists():
             raise BadInput(f"{path} is there already; name a new file")
-    done = export_bundle(book_root(config, book), Exhibit(request, complete, withhold))
+    home = book_root(config, book)
+    wanted = Exhibit(request or [], complete, withhold) if case is None else of_case(home, case, withhold=withhold)
+    done = export_bundle(home, wanted)
     write(out, done, html)
     document = document_of(out, done)
     if json:

@@ -27,6 +27,7 @@ from tollbook.evidence.bundle import (
     Raw,
     Signature,
     SignedCheckpoint,
+    Told,
     line_of,
     signed_text,
 )
@@ -53,6 +54,7 @@ CODES: Final = {
     "entry_missing": "an entry that another one names, or any entry of a request, is not in the bundle",
     "opening_wrong": "a value is not the one behind its digest, or its digest stands in no entry",
     "price_wrong": "a price row is not the one that its name stands for, or no charge names it",
+    "told_wrong": "a diagnosis is not the one that the case's entry names by its digest",
     "checkpoint_differs": "the checkpoint given is of another history than the bundle's",
 }
 """What can be wrong with a bundle."""
@@ -139,6 +141,7 @@ class _Checker:
             (EntryLine, self._check_entry),
             (Opening, self._check_opening),
             (PriceRow, self._check_price),
+            (Told, self._check_told),
         ]
         for kind, step in steps:
             for number, part in self._parts:
@@ -295,6 +298,17 @@ class _Checker:
             self._report("price_wrong", number, f"the row's name is {part.row}, and by what it says it is {name}")
         elif not self._requests.holds(part.row):
             self._report("price_wrong", number, f"no charge in the bundle was priced by row {part.row}")
+
+    def _check_told(self, number: int, part: Told) -> None:
+        """A diagnosis is the one whose digest stands in the entry of the case."""
+        if part.name != "diagnosis":
+            return
+        try:
+            digest = sha256_hex(canonical_json(part.document))
+        except (TypeError, RecursionError):
+            digest = ""
+        if not self._requests.holds(digest):
+            self._report("told_wrong", number, "the diagnosis is not the one that is on record for the case")
 
     def _compare_outside(self) -> None:
         if self._outside is None:

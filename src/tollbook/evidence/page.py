@@ -40,7 +40,7 @@ def page(
         "<code>tollbook verify FILE --key KEY</code> checks it without the book and without a network.</p>",
     ]
     if "case" in told:
-        parts.append(_case(told["case"]))
+        parts.append(_case(told["case"], {one.digest: one.value for one in openings}))
     if "diagnosis" in told:
         parts.append(_diagnosis(told["diagnosis"]))
     parts += [_story(story) for story in stories]
@@ -50,10 +50,15 @@ def page(
     return "".join(parts) + "</body></html>\n"
 
 
-def _case(case: Document) -> str:
+def _said(digest: str | None, words: Mapping[str, str]) -> str:
+    """Words of a case; of what is withheld or erased, its digest."""
+    return "" if digest is None else words.get(digest, f"withheld ({digest[:8]})")
+
+
+def _case(case: Document, words: Mapping[str, str]) -> str:
     """A case: what is claimed, and every move."""
-    facts = _facts(("state", case["state"]), ("opened", case["opened_at"]), ("claim", case["claim"] or "withheld"))
-    moves = [(move["at"], move["what"], move["actor"], move["text"] or "") for move in case["moves"]]
+    facts = _facts(("state", case["state"]), ("opened", case["opened_at"]), ("claim", _said(case["claim"], words)))
+    moves = [(move["at"], move["what"], move["actor"], _said(move["text"], words)) for move in case["moves"]]
     return f"<h2>Case {escape(str(case['case']))}</h2>{facts}" + _table(("when", "what", "by", ""), moves)
 
 

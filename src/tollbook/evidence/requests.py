@@ -33,6 +33,7 @@ class Requests:
     def take(self, line: Line) -> str | None:
         """One proven entry; why it does not belong here, in words, or None."""
         self.entries += 1
+        self._texts.append(line.bytes)
         if line.kind not in REQUEST_KINDS:
             return None
         try:
@@ -45,11 +46,10 @@ class Requests:
         if self._tenant is not None and request.tenant != self._tenant:
             return f"it is of tenant {request.tenant}, and the bundle is about {self._tenant}"
         self._entries[request.id].append((line, entry))
-        self._texts.append(line.bytes)
         return None
 
     def holds(self, digest: str) -> bool:
-        """Whether a keyed digest stands in an entry of the requests."""
+        """Whether a digest, or the name of a price row, stands in an entry."""
         needle = f'"{digest}"'.encode()
         return any(needle in text for text in self._texts)
 
