@@ -1,5 +1,6 @@
 """Evidence bundles: what goes into one, and the book's signature over it."""
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,7 +15,7 @@ from tollbook.core.faults import BadInput, NotFound
 from tollbook.evidence import bundle
 from tollbook.evidence.bundle import Manifest, Opening, Part, PriceRow, Report, Told
 from tollbook.evidence.page import page
-from tollbook.evidence.proof import Place, Proven, prove
+from tollbook.evidence.proof import NotYet, Place, Proven, prove
 from tollbook.journal.book import Book
 from tollbook.journal.casework import CASE_KINDS, AdjustmentPosted, EvidenceExported
 from tollbook.journal.line import Line
@@ -24,6 +25,7 @@ from tollbook.journal.recording import BookLane
 
 Document = dict[str, Any]
 
+PATIENCE_SECONDS: Final = 5.0
 _EVIDENCE: Final = ("assumed", "retrieved", "source")
 """Members of a price row that say how it is known: they are no part of its name."""
 
@@ -91,7 +93,7 @@ def export(root: Path, wanted: Exhibit) -> Exported:
             "or one for an auditor with --complete"
         )
     tenant = tenants[0] if len(tenants) == 1 and not wanted.complete else None
-    parts = _parts(book, wanted, stories, tenant)
+    parts = _covered_parts(book, wanted, stories, tenant)
     unsigned = bundle.chain(parts)
     manifest = parts[0]
     assert isinstance(manifest, Manifest)
@@ -110,6 +112,18 @@ def of_case(root: Path, case: str, *, withhold: bool) -> Exhibit:
     if diagnosed:
         told.append(("diagnosis", msgspec.json.decode(ObjectStore(root).get(diagnosed[-1]))))
     return Exhibit(known["requests"], withhold=withhold, case=known["case"], told=tuple(told))
+
+
+def _covered_parts(book: Book, wanted: Exhibit, stories: list[Document], tenant: str | None) -> list[Part]:
+    """As `_parts`; what was written just now is waited for, until heads cover it and are signed."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return _parts(book, wanted, stories, tenant)
+        except NotYet:
+            if time.monotonic() > until:
+                raise
+            time.sleep(PATIENCE_SECONDS / 20)
 
 
 def _parts(book: Book, wanted: Exhibit, stories: list[Document], tenant: str | None) -> list[Part]:

@@ -64,7 +64,11 @@ def demo(
             _show_running(console, stage, keys)
             with contextlib.suppress(KeyboardInterrupt):
                 signal.pause()
-    raise typer.Exit(exits.FINE if document["verify"]["verified"] and document["complete"] else exits.BROKEN)
+    raise typer.Exit(exits.FINE if _holds(document) else exits.BROKEN)
+
+
+def _holds(document: Document) -> bool:
+    return bool(document["verify"]["verified"] and document["complete"] and document["dispute"]["verified"]["verified"])
 
 
 @contextlib.contextmanager
@@ -109,6 +113,8 @@ def _read(stage: "Stage", tally: "Tally") -> Document:
     totals = _wait(stage, sent)
     story = next(one.request_id for one in reversed(tally.results) if _is_story(one.shot.headers))
     received, billed = read_books(stage.vendor_books)
+    from tollbook.cli.demo_dispute import settle
+
     return {
         "sent": sent,
         "complete": totals["requests"] == sent and totals["attempts"] == len(received),
@@ -116,6 +122,7 @@ def _read(stage: "Stage", tally: "Tally") -> Document:
         "trace": with_names(stage.book, trace(stage.book, story or "")),
         "verify": document_of(verify(stage.book), {}),
         "vendor": vendors_side(stage.book, received, billed),
+        "dispute": settle(stage.book, story or "", stage.directory / "dispute.tollbook"),
         "provenance": provenance({"requests": sent}, rows=sent),
     }
 
@@ -142,6 +149,8 @@ def _wait(stage: "Stage", sent: int) -> Document:
 
 
 def _show(console: Console, document: Document) -> None:
+    from tollbook.cli.demo_dispute import show_dispute
+
     total = document["report"]["total"]
     console.print(Rule("tollbook report --by tenant,model", align="left", style="dim"))
     console.print(show_report(document["report"], BY))
@@ -162,6 +171,7 @@ def _show(console: Console, document: Document) -> None:
         f"{screen.money(vendor['amounts']['USD'])}. Attempt by attempt:"
     )
     console.print(_compared(vendor["compared"]))
+    show_dispute(console, document["dispute"])
     console.print("Try next: tollbook demo --keep, then trace, find, report and verify in another terminal.")
 
 

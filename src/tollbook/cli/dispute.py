@@ -227,9 +227,7 @@ def show_case(case: Document, names: dict[str, str]) -> RenderableType:
     parts.append(Text(f"  tenant {screen.escape(case['tenant'])}, {_about(case)}"))
     parts.append(Text.assemble("  claim: ", screen.words(_said(case["claim"], names))))
     if case["expected"]:
-        told = ", ".join(
-            f"{name} {screen.escape(value)}" for name, value in case["expected"].items() if value is not None
-        )
+        told = ", ".join(f"{name} {screen.escape(value)}" for name, value in _wanted(case["expected"]))
         parts.append(Text(f"  expected: {told}"))
     by = f", for {screen.escape(_said(case['by'], names))}" if case["by"] else ""
     opened = f"opened {screen.instant(case['opened_at'])} by {screen.escape(case['opened_by'])}{by}"
@@ -256,7 +254,7 @@ def _move(move: Document, names: dict[str, str]) -> Text:
         line.append(f": {move['verdict'].replace('_', ' ')}")
     if move["how"]:
         line.append(f" as {move['how']}")
-    if move["amount"] is not None:
+    if move["amount"] not in (None, "0"):
         line.append(f" {screen.exact_money(move['amount'], move['currency'])}")
     if move["text"]:
         line.append(f": {screen.escape(_said(move['text'], names))}")
@@ -285,6 +283,12 @@ def show_list(document: Document, names: dict[str, str]) -> RenderableType:
     return table
 
 
+def _wanted(expected: Document) -> list[tuple[str, Any]]:
+    """What the claimant says should have been; a currency only with its amount."""
+    named = expected if expected["amount"] is not None else {**expected, "currency": None}
+    return [(name, value) for name, value in named.items() if value is not None]
+
+
 def _about(case: Document) -> str:
     requests = case["requests"]
     return f"request {screen.escape(requests[0])}" if len(requests) == 1 else f"{len(requests):,} requests"
@@ -300,7 +304,7 @@ def show_diagnosis(found: Document) -> RenderableType:
     """The screen of a diagnosis."""
     verdict = found["verdict"].replace("_", " ")
     head = Text.assemble("case ", (screen.escape(found["case"]), "bold"), "  ", (verdict, "bold"))
-    if found["amount"] is not None:
+    if found["amount"] not in (None, "0"):
         head.append(f"  {screen.exact_money(found['amount'], found['currency'])}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("question", "answer", "by", ""):

@@ -112,14 +112,14 @@ def show_export(document: Document) -> RenderableType:
     entry = document["entry"]
     return Group(
         Text.assemble(
-            "wrote ", (name, "bold"), f": {document['bytes']:,} bytes, {len(document['requests']):,} requests"
+            "wrote ", (name, "bold"), f": {document['bytes']:,} bytes, {_count(len(document['requests']), 'request')}"
         ),
         Text(
             f"  {lines.get('entry', 0)} entries with proofs, {lines.get('heads', 0)} heads, "
-            f"{lines.get('checkpoint', 0)} signed checkpoints, {lines.get('price', 0)} price rows, {personal}"
+            f"{_count(lines.get('checkpoint', 0), 'signed checkpoint')}, {lines.get('price', 0)} price rows, {personal}"
         ),
         Text(f"  entry {entry['sequence']} of {screen.escape(entry['lane'])} says that it was handed out", style="dim"),
-        Text(f"check it anywhere: tollbook verify {name} --key {document['key']}", overflow="ignore", no_wrap=True),
+        Text(f"check it anywhere: tollbook verify {name} --key {document['key']}", overflow="fold"),
     )
 
 
@@ -171,3 +171,7 @@ def show_checked(document: Document) -> RenderableType:
         warning = "by the key that the bundle itself names; compare it with the one you were given, or use --key:"
         parts += [Text(warning, style="yellow"), Text(f"  {screen.escape(document['key'])}")]
     return Group(*parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -155,7 +155,7 @@ def agrees_with_raw(one: Inquiry, expected: Expected) -> Finding:
     evidence = [f"attempt {attempt['number']}: raw usage as the vendor gave it" for attempt, _ in read]
     if not wrong:
         tokens = sum(sum(_quantities(attempt).values()) for attempt, _ in read)
-        told = f"all {tokens:,} are those of the vendor's answer, each in one class{_cached(read[-1][0])}"
+        told = f"all {tokens:,} units are those of the vendor's answer, each in one class{_cached(read[-1][0])}"
         return Finding(question=question, answer="yes", strength="recomputed", text=told, evidence=evidence)
     attempt, again = wrong[0]
     told = f"attempt {attempt['number']} is charged for {_quantities(attempt)}, the vendor said {again.usage}"

@@ -21,6 +21,10 @@ Place = tuple[str, int]
 SCRIBE_ENTRIES: Final = "key.rotated"
 
 
+class NotYet(BadInput):
+    """What is to be proven is not covered and signed yet: while the book is served that takes a second."""
+
+
 class Proven(NamedTuple):
     """What proves entries: the checkpoints, heads and entry lines of a bundle, and the entries themselves, by place."""
 
@@ -34,7 +38,7 @@ def prove(book: Book, places: Iterable[Place], also: Callable[[Line], bool] = la
     """Proofs of the entries at these places and of those lines of the book's own lanes that `also` picks; changes of
     the signing key are always among them.
 
-    Raises BadInput while no signed checkpoint covers them, Tampered when the journal is not what was signed.
+    Raises NotYet while no signed checkpoint covers them, Tampered when the journal is not what was signed.
     """
     covering = _Covering(book, places)
     covering.read(also)
@@ -78,7 +82,7 @@ class _Covering:
         """By lane: the entry's sequence, the lane's head in the heads that cover it first, and their number."""
 
     def read(self, also: Callable[[Line], bool]) -> None:
-        """Go through the book's own lanes. Raises BadInput when an entry is covered by no heads."""
+        """Go through the book's own lanes. Raises NotYet when an entry is covered by no heads."""
         for line in book_lines(self._book.root):
             number = heads_number(line.bytes) if line.kind == "heads" else None
             if number is not None:
@@ -90,7 +94,7 @@ class _Covering:
                 self._wanted[line.lane].add(line.sequence)
         if self._wanted:
             lane, sequences = next(iter(self._wanted.items()))
-            raise BadInput(f"lane {lane}, entry {min(sequences)} is covered by no heads yet: ask again in a second")
+            raise NotYet(f"lane {lane}, entry {min(sequences)} is covered by no heads yet: ask again in a second")
 
     def checkpoints(self) -> list[bytes]:
         """The first checkpoint kept that covers all heads that are needed, and the last one when that is later."""
@@ -100,7 +104,7 @@ class _Covering:
         notes.append(self._signed("latest"))
         sizes = [checkpoint.size for _, checkpoint in notes]
         if sizes[0] < needed:
-            raise BadInput(f"heads {needed} are not signed yet: ask again in a second")
+            raise NotYet(f"heads {needed} are not signed yet: ask again in a second")
         return [note for note, _ in notes] if sizes[0] < sizes[-1] else [notes[0][0]]
 
     def _take_heads(self, number: int, line: Line) -> None:
@@ -123,11 +127,11 @@ class _Covering:
         try:
             note = (self._book.checkpoints / name).read_bytes()
         except FileNotFoundError:
-            raise BadInput("the book has no signed checkpoint yet: ask again in a second") from None
+            raise NotYet("the book has no signed checkpoint yet: ask again in a second") from None
         checkpoint = verify_checkpoint(note, self._keys.at(parse_checkpoint(note).size))
         size = len(self.leaves) // 32
         if checkpoint.size > size:  # signed after the lanes were read: what was read is below it all the same
-            raise BadInput("the book grew while it was read: ask again")
+            raise NotYet("the book grew while it was read: ask again")
         if Hashes(bytes(self.leaves[: checkpoint.size * 32])).root(checkpoint.size) != checkpoint.root:
             raise Tampered(f"checkpoint {name} signs other heads than the book has; run: tollbook verify")
         return note, checkpoint
