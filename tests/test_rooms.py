@@ -18,6 +18,7 @@ ROOMS: dict[str, set[str]] = {
     "evidence": {"core", "journal"},
     "disputes": {"core", "journal"},
     "quote": {"core", "providers", "pricing"},
+    "statements": {"core", "journal"},
     "simulator": {"core"},
     "conformance": {"core", "providers", "simulator"},
     "cli": {
