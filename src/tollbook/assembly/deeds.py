@@ -13,6 +13,7 @@ from tollbook.assembly.casework import CaseKeeper
 from tollbook.assembly.erasure import Erasure, erase
 from tollbook.assembly.exhibits import Export, sign_bundle
 from tollbook.assembly.identifying import IdentityKeeper
+from tollbook.assembly.imports import StatementKeeper
 from tollbook.assembly.login import prove
 from tollbook.assembly.logins import Logins
 from tollbook.assembly.registering import RegistryKeeper
@@ -38,6 +39,7 @@ def deeds(
     registry: RegistryKeeper,
     transferring: "Transferring",
     cases: CaseKeeper,
+    statements: StatementKeeper,
 ) -> dict[str, Deed]:
     """Every act by its name."""
 
@@ -59,6 +61,7 @@ def deeds(
         "drilled": record_drill,
         "replace-key": replace_key,
         "evidence.export": export_evidence,
+        "statement.import": statements.take,
     }
     return {**ours, **registry.acts, **transferring.acts, **cases.acts}
 
@@ -69,11 +72,12 @@ def authorising(
     """What decides which of them are done, and for whom."""
     office, logins = Office.of(lane.recovered.authority), Logins(book.root)
     cases = CaseKeeper(book.root, lane, personal, registry, transferring.lake)
+    statements = StatementKeeper(book.root, lane, lane.recovered.statements)
     return Authorising(
         book.root,
         book.id,
         lane,
-        deeds(lane, personal, registry, transferring, cases),
+        deeds(lane, personal, registry, transferring, cases, statements),
         IdentityKeeper(lane, office, logins, registry, book.root),
         Wishes(registry, office, {**transferring.measures, **cases.measures}, cases.tenant_of),
         office,

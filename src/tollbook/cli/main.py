@@ -36,6 +36,7 @@ from tollbook.cli import (
     serve,
     signing_key,
     simulate,
+    statement,
     top,
     trace,
     transfer,
@@ -103,6 +104,7 @@ app.add_typer(proposal.app, name="proposal")
 app.add_typer(transfer.app, name="transfer")
 app.add_typer(dispute.app, name="dispute")
 app.add_typer(evidence.app, name="evidence")
+app.add_typer(statement.app, name="statement")
 app.add_typer(prices.app, name="prices")
 app.add_typer(charging.app, name="charging")
 app.add_typer(route.app, name="route")

@@ -53,6 +53,7 @@ KINDS: Final = {
     "registry.changed": "what an act changed in the registry: entities, units, tenants, workloads, keys",
     "transfer.posted": "what was on record already when a change of the registry took effect, carried over",
     "identity.changed": "who may log in, in which roles, and by what it is known",
+    "statement.imported": "a vendor's document was taken in: what it says of itself, its lines as an object",
     "act.authorised": "an identity does an act alone, as the duties allow; the act's own entry follows",
     "proposal.made": "an act that somebody else must approve",
     "proposal.decided": "a proposal was approved, rejected, withdrawn, or is carried out as an emergency",

@@ -23,6 +23,7 @@ from tollbook.journal.entry import Heads, LaneBegin, LaneClosed, LaneHead, Perso
 from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.registration import REGISTRY_KINDS
 from tollbook.journal.segment import segments
+from tollbook.journal.statement import STATEMENT_KINDS
 from tollbook.journal.tail import LaneTail, lane_directories, read_lane
 from tollbook.journal.tree import Tree
 
@@ -42,7 +43,8 @@ class Recovered(NamedTuple):
     lanes say that others end; `tree` is over all heads lines, `earlier_root` its root when it had the size that was
     asked for; `created` whether the book's birth is on record; `erasures` what was erased from the personal directory,
     to be erased again after a restore; `registry` the lines that the registry is folded from, `authority` those that
-    identities and proposals are folded from, `casework` those of cases, in order.
+    identities and proposals are folded from, `casework` those of cases,
+    `statements` those of vendors' documents, in order.
     """
 
     number: int
@@ -57,6 +59,7 @@ class Recovered(NamedTuple):
     registry: list[Line]
     authority: list[Line]
     casework: list[Line]
+    statements: list[Line]
 
 
 def decode_heads(line: Line) -> Heads:
@@ -131,6 +134,7 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
     registry: list[Line] = []
     authority: list[Line] = []
     casework: list[Line] = []
+    statements: list[Line] = []
     for line in book_lines(book_root):
         created = created or line.kind == "book.created"
         if line.kind == "lane.closed":
@@ -143,6 +147,8 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             authority.append(line)
         if line.kind in CASE_KINDS:
             casework.append(line)
+        if line.kind in STATEMENT_KINDS:
+            statements.append(line)
         number = heads_number(line.bytes) if line.kind == "heads" else None
         if number is None:
             continue
@@ -159,9 +165,8 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             earlier = tree.root()
     heads = decode_heads(last) if last else None
     lanes = {head.lane: head for head in heads.lanes if head.lane not in heads.closed} if heads else {}
-    return Recovered(
-        tree.size, digest, lanes, known, ends, tree, earlier, created, erasures, registry, authority, casework
-    )
+    told = (erasures, registry, authority, casework, statements)
+    return Recovered(tree.size, digest, lanes, known, ends, tree, earlier, created, *told)
 
 
 def _erasure(line: Line) -> PersonalErased:

@@ -16,6 +16,7 @@ from tollbook.journal.entry import LINE_LIMIT, Charge, LaneBegin, LaneCounts, Se
 from tollbook.journal.finding import Finding
 from tollbook.journal.line import UNREADABLE, Break, Chain, Line
 from tollbook.journal.segment import open_segment, segments
+from tollbook.journal.statement import STATEMENT_KINDS
 from tollbook.journal.tree import Tree
 
 RESTORE: Final = "restore the lane from a backup or a shipped copy"
@@ -203,7 +204,10 @@ class LaneInspection:
                     self.end = line.sequence
                 self._check_counts(_counts_decoder.decode(line.bytes), line.sequence)
             else:
-                self._context.check_object(line, _any_decoder.decode(line.bytes).get("object"))
+                entry = _any_decoder.decode(line.bytes)
+                self._context.check_object(line, entry.get("object"))
+                if line.kind in STATEMENT_KINDS:
+                    self._context.check_object(line, entry.get("source"))
         except UNREADABLE as fault:
             self.report("entry_unreadable", line.sequence, f"{line.kind} cannot be read ({fault}); {RESTORE}")
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from tollbook.ledger.rows import Row
-from tollbook.ledger.schema import AMOUNT, COUNT, COUNT_MAP, FLAG, INSTANT, TEXT, TEXT_MAP, TEXTS, TOTAL, Table
+from tollbook.ledger.schema import AMOUNT, COUNT, COUNT_MAP, FLAG, INSTANT, TEXT, TEXT_MAP, TEXTS, TOTAL, WHOLE, Table
 
 
 def as_arrow(table: Table, rows: list[Row]) -> Any:
@@ -37,6 +37,11 @@ def _totals(values: tuple[int | None, ...]) -> Any:
     return pa.Array.from_buffers(pa.decimal128(38, 12), len(digits), digits.buffers(), digits.null_count)
 
 
+def _wholes(values: tuple[int | None, ...]) -> Any:
+    """Whole numbers of up to 38 digits."""
+    return pa.array([None if value is None else Decimal(value) for value in values], pa.decimal128(38, 0))
+
+
 def _of(kind: Any) -> Callable[[tuple[Any, ...]], Any]:
     return lambda values: pa.array(values, kind)
 
@@ -51,5 +56,6 @@ _BUILD: Final[dict[str, Callable[[tuple[Any, ...]], Any]]] = {
     INSTANT: _of(pa.timestamp("us")),
     AMOUNT: _amounts,
     TOTAL: _totals,
+    WHOLE: _wholes,
 }
 """Column type -> how an array is made of its values."""

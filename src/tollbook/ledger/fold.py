@@ -43,6 +43,7 @@ from tollbook.ledger.rows import (
     taken_back,
 )
 from tollbook.ledger.schema import ATTEMPTS
+from tollbook.ledger.statement_rows import statement_row
 from tollbook.ledger.structure_rows import registry_rows, transfer_rows
 from tollbook.ledger.totals import Totals
 
@@ -343,6 +344,10 @@ def _registry_changed(state: State, position: int, line: Line, rows: Rows, total
     rows["registry"] += registry_rows(line, position)
 
 
+def _statement_imported(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    rows["statements"].append(statement_row(line, position))
+
+
 def _transfer_posted(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
     rows["transfers"] += transfer_rows(line, position)
 
@@ -373,5 +378,6 @@ _STEPS: Final[dict[str, Callable[[State, int, Line, Rows, Totals], None]]] = {
     "registry.changed": _registry_changed,
     "transfer.posted": _transfer_posted,
     "adjustment.posted": _adjustment_posted,
+    "statement.imported": _statement_imported,
 }
 """What each kind of entry does. The kinds that are not here say nothing that a table holds."""

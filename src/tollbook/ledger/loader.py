@@ -16,13 +16,15 @@ from typing import Any, Final, Self
 
 from tollbook.core.clock import Clock, now
 from tollbook.core.faults import BookLocked
+from tollbook.journal.objects import ObjectStore
 from tollbook.journal.replay import Batch, replay
 from tollbook.ledger import location
 from tollbook.ledger.fold import Opening, Rows, Standing, State, decode_lanes, fold
 from tollbook.ledger.housekeeping import Housekeeping, Upkeep
 from tollbook.ledger.lake import Lake, retried
 from tollbook.ledger.lines import open_batches
-from tollbook.ledger.schema import ATTEMPTS, CHARGES, OPEN_ATTEMPTS, TABLES, quote
+from tollbook.ledger.schema import ATTEMPTS, CHARGES, OPEN_ATTEMPTS, STATEMENT_LINES, TABLES, quote
+from tollbook.ledger.statement_rows import line_rows
 from tollbook.ledger.values import as_folded
 
 LINES_PER_COMMIT: Final = 50_000
@@ -35,6 +37,7 @@ class Writer:
     def __init__(self, directory: Path, *, upkeep: Upkeep | None = None, clock: Clock = now) -> None:
         """Raises BookLocked when another process writes this ledger."""
         self.directory: Final = directory
+        self._objects: Final = ObjectStore(location.book_of(directory))
         self._lock = _lock(directory)
         self._housekeeping = Housekeeping(upkeep or Upkeep(), clock)
         self._lake = Lake(directory, read_only=False)
@@ -101,6 +104,9 @@ class Writer:
         with lake.transaction():
             for table in TABLES:
                 lake.insert(table, rows.get(table.name, []))
+            for statement in rows.get("statements", []):
+                for lines in line_rows(self._objects, statement):
+                    lake.insert(STATEMENT_LINES, lines)
             if self._has_open:
                 lake.clear(OPEN_ATTEMPTS)
             lake.insert(OPEN_ATTEMPTS, still_open)

@@ -34,6 +34,11 @@ def is_readable(name: str) -> bool:
     return name == base_name() or name.startswith(f"{base_name()}-")
 
 
+def book_of(directory: Path) -> Path:
+    """The book that a ledger's directory belongs to."""
+    return directory.parent.parent
+
+
 def current(book_root: Path) -> Path | None:
     """The ledger in use; None when there is none yet."""
     try:

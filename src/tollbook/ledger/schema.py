@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from tollbook.core.usage import TOKEN_CLASSES
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 """Raised when a table changes; a ledger of another version is never opened, it is rebuilt beside."""
 
 
@@ -40,6 +40,7 @@ class Table(NamedTuple):
 
 AMOUNT: Final = "DECIMAL(18,12)"
 TOTAL: Final = "DECIMAL(38,12)"
+WHOLE: Final = "DECIMAL(38,0)"
 TEXT: Final = "VARCHAR"
 TEXTS: Final = "VARCHAR[]"
 TEXT_MAP: Final = "MAP(VARCHAR, VARCHAR)"
@@ -451,6 +452,89 @@ ADJUSTMENTS: Final = Table(
     ),
 )
 
+STATEMENTS: Final = Table(
+    "statements",
+    "vendors' documents as they were taken in",
+    ("lane", "sequence"),
+    "recorded",
+    (
+        *_columns(
+            ("import_id", TEXT, "the book's name for it"),
+            ("vendor", TEXT, "whose document it is"),
+            ("source", TEXT, "which source it was read as"),
+            ("type", TEXT, "usage_export, cost_report, invoice, credit_note, prepayment"),
+            ("importer", TEXT, "what read it, and its version"),
+            ("grade", TEXT, "pulled, delivered or uploaded"),
+            ("actor", TEXT, "who took it in"),
+            ("sha256", TEXT, "digest of the vendor's file"),
+            ("bytes", COUNT, "size of the vendor's file"),
+            ("kept", FLAG, "whether the file itself is in the book"),
+            ("object", TEXT, "digest of the object that holds its lines"),
+            ("mapping", TEXT, "digest of the mapping by which it was read"),
+            ("lines", COUNT, "how many lines it has"),
+            ("unknown", COUNT, "lines whose class is none of ours"),
+            ("problem_count", COUNT, "what could not be read as it stands"),
+            ("problems", TEXT, "the first of them, as JSON"),
+            ("totals", TEXT_MAP, "sum of the lines' amounts per currency, decimal text"),
+            ("rounding", TEXT_MAP, "what the vendor's exact figures come to beyond them"),
+            ("period_from", INSTANT, "begin of the service period"),
+            ("period_to", INSTANT, "end of it, not in it"),
+            ("zone", TEXT, "zone of the document's days"),
+            ("observed", INSTANT, "when the vendor gave it; null: not known"),
+            ("account", TEXT, "account at the vendor"),
+            ("document", TEXT, "the document's number"),
+            ("issued", TEXT, "its date"),
+            ("currency", TEXT, "currency of net, tax and gross"),
+            ("net", TEXT, "as it says itself, decimal text"),
+            ("tax", TEXT, "as it says itself, decimal text"),
+            ("gross", TEXT, "as it says itself, decimal text"),
+            ("reference", TEXT, "what it refers to"),
+            ("origin", TEXT, "the endpoint it was pulled from"),
+            ("revises", TEXTS, "the statements that it replaces"),
+        ),
+        *ORIGIN_COLUMNS,
+    ),
+)
+
+STATEMENT_LINES: Final = Table(
+    "statement_lines",
+    "the lines of vendors' documents, as they were read when they were taken in",
+    ("lane", "sequence", "line"),
+    "bucket_from",
+    (
+        *_columns(
+            ("import_id", TEXT, "the statement"),
+            ("document", TEXT, "the document's number"),
+            ("line", COUNT, "place in the document, from 1"),
+            ("vendor", TEXT, "whose document it is"),
+            ("kind", TEXT, "usage, cost, tax, credit, fee, other"),
+            ("bucket_from", INSTANT, "begin of the time it speaks of"),
+            ("bucket_to", INSTANT, "end of it, not in it"),
+            ("account", TEXT, "the vendor's account"),
+            ("project", TEXT, "the vendor's project or workspace"),
+            ("api_key_id", TEXT, "the vendor's id of the key"),
+            ("model", TEXT, "the model as the vendor names it"),
+            ("region", TEXT, "region as the vendor names it"),
+            ("tier", TEXT, "service tier as the vendor names it"),
+            ("processing", TEXT, "how it was sent, where that has a price of its own: batch"),
+            ("context", TEXT, "context band as the vendor names it"),
+            ("class", TEXT, "usage class; of class_kind unknown, the vendor's word"),
+            ("class_kind", TEXT, "ours or unknown"),
+            ("item", TEXT, "the vendor's own words"),
+            ("quantity", WHOLE, "whole units; null: not stated"),
+            ("quantity_stated", TEXT, "what the vendor wrote, where that is something else"),
+            ("unit", TEXT, "the vendor's unit"),
+            ("amount", TOTAL, "amount, rounded half-even to twelve places; null: not stated"),
+            ("amount_stated", TEXT, "all digits, where the vendor gave more"),
+            ("currency", TEXT, "currency of the amount"),
+            ("vendor_request_id", TEXT, "the vendor's id of the call; null: none"),
+            ("maturity", TEXT, "open, provisional, final: as far as was known when it was taken in"),
+            ("place", TEXT, "where it stands in the vendor's file"),
+        ),
+        *ORIGIN_COLUMNS,
+    ),
+)
+
 TABLES: Final = (
     REQUESTS,
     ATTEMPTS,
@@ -466,6 +550,8 @@ TABLES: Final = (
     TRANSFERS,
     BATCHES,
     ADJUSTMENTS,
+    STATEMENTS,
+    STATEMENT_LINES,
 )
 
 

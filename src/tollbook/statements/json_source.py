@@ -3,11 +3,11 @@
 import json
 import re
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from tollbook.core.faults import BadInput
 
-MAX_BYTES = 256 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_DIGITS = 40
 MAX_EXPONENT = 24
@@ -15,14 +15,15 @@ MAX_EXPONENT = 24
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
-def read_json(source: bytes) -> Any:
-    """The value in `source`.
+def read_json(file: BinaryIO) -> Any:
+    """The value in a file.
 
     Raises BadInput for a source that is too large, too deep, not UTF-8, not JSON, that repeats a key in one object, or
     that holds a number which is not finite or has more digits than an amount or a count can have.
     """
+    source = file.read(MAX_BYTES + 1)
     if len(source) > MAX_BYTES:
-        raise BadInput(f"the file has {len(source)} bytes, more than {MAX_BYTES}: export a shorter period")
+        raise BadInput(f"the file has more than {MAX_BYTES} bytes: export a shorter period")
     _refuse_depth(source)
     try:
         text = source.decode("utf-8-sig")

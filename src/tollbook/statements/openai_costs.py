@@ -1,163 +1,115 @@
 """OpenAI's costs API (`GET /v1/organization/costs`): daily amounts by line item, project and key, in UTC days.
 
-The words of `line_item` are free text and not stable, so only the forms seen in real exports are read
-(`MODEL, CLASS`, after an optional `priority | `); any other item stays with its words and without a class.
+The words of `line_item` are free text and not stable, so only the forms seen in real exports are read; any other item
+stays with its words and without a class of ours.
 """
 
+import re
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, BinaryIO, Final, NamedTuple
 
-from tollbook.core.faults import BadInput
-from tollbook.statements.document import Document, Line, Problem
-from tollbook.statements.json_source import read_json
+from tollbook.statements.document import Importer, Item, Line, Problem
+from tollbook.statements.openai_pages import Result, results, text, texts_are_texts
 
-KIND = "openai_costs"
-IMPORTER = "openai_costs/1"
-SECOND = 1_000_000
-
-_CLASSES = {
+_CLASSES: Final = {
     "input": "input",
     "input_tokens": "input",
     "cached input": "input_cache_read",
+    "cache writes": "input_cache_write",
     "output": "output",
     "output_tokens": "output",
 }
+_ALONE: Final = {"web search tool calls": "web_searches", "file search tool calls": "file_searches"}
+_UNITS: Final = {"tokens": 1, "1000_tokens": 1000, "images": 1, "characters": 1, "duration_seconds": 1}
+_ITEM: Final = re.compile(
+    r"(?:(?P<tier>[a-z]+) \| )?(?P<model>[^, ]+)(?: (?P<of>text|audio|image))?, (?:(?P<kind>text|audio|image) )?"
+    r"(?P<class>[a-z_ ]+?)(?:, (?P<context>long context))?"
+)
+_TEXTS: Final = ("line_item", "quantity_unit", "project_id", "api_key_id")
 
 
-def read_openai_costs(source: bytes) -> Document:
-    """Reads one page, or several pages in a JSON list. Raises BadInput when the file is no such page at all."""
-    value = read_json(source)
-    pages = value if isinstance(value, list) else [value]
-    lines: list[Line] = []
-    problems: list[Problem] = []
-    begins: list[int] = []
-    ends: list[int] = []
-    for number, page in enumerate(pages):
-        where = f"[{number}]" if isinstance(value, list) else ""
-        for place, bucket in _buckets(page, where):
-            period = _period(bucket, place, problems)
-            if period is None:
-                continue
-            begins.append(period[0])
-            ends.append(period[1])
-            _read_results(bucket, place, period, lines, problems)
-    _check_last_page(pages, problems)
-    return Document(
-        kind=KIND,
-        vendor="openai",
-        type="cost_report",
-        importer=IMPORTER,
-        zone="UTC",
-        begins=min(begins, default=None),
-        ends=max(ends, default=None),
-        lines=tuple(lines),
-        problems=tuple(problems),
-    )
+class ItemParts(NamedTuple):
+    """What the words of a line item state; None for each that they do not."""
+
+    model: str | None = None
+    usage_class: str | None = None
+    tier: str | None = None
+    context: str | None = None
 
 
-def _buckets(page: Any, where: str) -> list[tuple[str, Any]]:
-    if not isinstance(page, dict) or page.get("object") != "page" or not isinstance(page.get("data"), list):
-        raise BadInput(f"{where or 'the file'} is no page of OpenAI's costs API: expected object `page` with `data`")
-    return [(f"{where}.data[{number}]".lstrip("."), bucket) for number, bucket in enumerate(page["data"])]
+def item_parts(item: str | None) -> ItemParts:
+    """Model, usage class, tier and context that the words of a line item state."""
+    if item is None:
+        return ItemParts()
+    if item in _ALONE:
+        return ItemParts(usage_class=_ALONE[item])
+    found = _ITEM.fullmatch(item)
+    base = _CLASSES.get(found["class"]) if found else None
+    if found is None or base is None or (found["of"] and found["kind"]):
+        return ItemParts()
+    modality = found["of"] or found["kind"]
+    usage_class = base if modality in (None, "text") else f"{base}.{modality}"
+    return ItemParts(found["model"], usage_class, found["tier"], found["context"])
 
 
-def _period(bucket: Any, where: str, problems: list[Problem]) -> tuple[int, int] | None:
-    begins = _whole(bucket.get("start_time")) if isinstance(bucket, dict) else None
-    ends = _whole(bucket.get("end_time")) if isinstance(bucket, dict) else None
-    if begins is None or ends is None or not 0 <= begins < ends < 2**33:
-        problems.append(
-            Problem(
-                where,
-                "start_time and end_time are no period in seconds",
-                "its results were not read: fetch the page again",
-            )
-        )
-        return None
-    return begins * SECOND, ends * SECOND
+def _read(source: BinaryIO) -> Iterator[Item]:
+    for result in results(source):
+        if isinstance(result, Problem):
+            yield result
+            continue
+        yield from texts_are_texts(result, _TEXTS)
+        yield from _line(result)
 
 
-def _read_results(
-    bucket: dict[str, Any], where: str, period: tuple[int, int], lines: list[Line], problems: list[Problem]
-) -> None:
-    results = bucket.get("results", bucket.get("result"))
-    if not isinstance(results, list):
-        problems.append(Problem(f"{where}.results", "is no list", "fetch the page again"))
-        return
-    for number, result in enumerate(results):
-        line = _line(result, f"{where}.results[{number}]", period, problems)
-        if line is not None:
-            lines.append(line)
-
-
-def _line(result: Any, where: str, period: tuple[int, int], problems: list[Problem]) -> Line | None:
-    if not isinstance(result, dict):
-        problems.append(Problem(where, "is no object", "fetch the page again"))
-        return None
-    amount, currency = _money(result.get("amount"), f"{where}.amount", problems)
-    item = _text(result, "line_item", where, problems)
-    model, usage_class, tier = item_parts(item)
-    quantity = result.get("quantity")
+def _line(result: Result) -> Iterator[Item]:
+    money = result.members.get("amount")
+    amount, currency = _money(money)
+    if amount is None:
+        told = "has no number `value` with a three-letter `currency`"
+        yield Problem(f"{result.where}.amount", told, "the line is kept without it")
+    quantity = result.members.get("quantity")
     if quantity is not None and not isinstance(quantity, Decimal):
-        problems.append(Problem(f"{where}.quantity", "is no number", "the line is kept without it"))
+        yield Problem(f"{result.where}.quantity", "is no number", "the line is kept without it")
         quantity = None
-    return Line(
-        where=where,
-        begins=period[0],
-        ends=period[1],
+    item, unit = text(result, "line_item"), text(result, "quantity_unit")
+    parts = item_parts(item)
+    yield Line(
+        where=result.where,
+        begins=result.begins,
+        ends=result.ends,
+        kind="cost",
         item=item or "",
-        usage_class=usage_class,
-        model=model,
+        usage_class=parts.usage_class or item,
+        model=parts.model,
+        tier=parts.tier,
+        context=parts.context,
         quantity=quantity,
-        unit=_text(result, "quantity_unit", where, problems),
+        unit=unit,
+        units_each=_UNITS.get(unit or "", 1),
         amount=amount,
         currency=currency,
-        project=_text(result, "project_id", where, problems),
-        vendor_key=_text(result, "api_key_id", where, problems),
-        user=_text(result, "user_id", where, problems),
-        tier=tier,
+        project=text(result, "project_id"),
+        vendor_key=text(result, "api_key_id"),
     )
 
 
-def item_parts(item: str | None) -> tuple[str | None, str | None, str | None]:
-    """Model, usage class and tier that the words of a line item state; None for each that they do not."""
-    if item is None:
-        return None, None, None
-    tier, bar, rest = item.partition(" | ")
-    words = rest if bar else item
-    model, comma, name = words.rpartition(", ")
-    usage_class = _CLASSES.get(name)
-    if not comma or "," in model or " " in model or usage_class is None:
-        return None, None, None
-    return model, usage_class, tier if bar else None
-
-
-def _money(value: Any, where: str, problems: list[Problem]) -> tuple[Decimal | None, str | None]:
+def _money(value: Any) -> tuple[Decimal | None, str | None]:
     amount = value.get("value") if isinstance(value, dict) else None
     currency = value.get("currency") if isinstance(value, dict) else None
-    if not isinstance(amount, Decimal) or not isinstance(currency, str) or not _is_currency(currency):
-        problems.append(
-            Problem(where, "has no number `value` with a three-letter `currency`", "the line is kept without it")
-        )
+    if not isinstance(amount, Decimal) or not isinstance(currency, str):
+        return None, None
+    if len(currency) != 3 or not currency.isascii() or not currency.isalpha():
         return None, None
     return amount, currency.upper()
 
 
-def _is_currency(text: str) -> bool:
-    return len(text) == 3 and text.isascii() and text.isalpha()
-
-
-def _text(result: dict[str, Any], name: str, where: str, problems: list[Problem]) -> str | None:
-    value = result.get(name)
-    if value is None or isinstance(value, str):
-        return value
-    problems.append(Problem(f"{where}.{name}", "is no text", "the line is kept without it"))
-    return None
-
-
-def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else None
-
-
-def _check_last_page(pages: list[Any], problems: list[Problem]) -> None:
-    if pages and pages[-1].get("has_more"):
-        problems.append(Problem("has_more", "the vendor has further pages", "fetch them and import them all together"))
+IMPORTER: Final = Importer(
+    kind="openai_costs",
+    vendor="openai",
+    version=1,
+    type="cost_report",
+    read=_read,
+    recognises=lambda head: b'"organization.costs.result"' in head,
+    meaning="OpenAI's costs API, one page or a JSON list of pages",
+)
