@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -27,6 +28,7 @@ from tollbook.statements.reading import Reading
 from tollbook.statements.sources import HEAD_BYTES, guess, importer_of
 
 SOURCE_BYTES: Final = 4 * 1024**3
+_CHUNK: Final = 1 << 20
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -130,10 +132,9 @@ def entry_of(wanted: Wanted, one: Prepared, lines: ObjectNamed, source: ObjectNa
         issued=head.issued,
         currency=head.currency,
         reference=head.reference,
-        **{
-            name: None if value is None else format_decimal(value)
-            for name, value in (("net", head.net), ("tax", head.tax), ("gross", head.gross))
-        },
+        net=_text(head.net),
+        tax=_text(head.tax),
+        gross=_text(head.gross),
     )
 
 
@@ -156,9 +157,15 @@ def import_statement(root: Path, wanted: Wanted, one: Prepared) -> Imported:
 def _digest(source: BinaryIO, path: Path) -> tuple[str, int]:
     """Digest and size of a file, which is at its beginning again."""
     source.seek(0)
-    digest = hashlib.file_digest(source, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
     size = source.tell()
     if not size or size > SOURCE_BYTES:
         raise BadInput(f"{path} is empty" if not size else f"{path} has {size:,} bytes: export a shorter period")
     source.seek(0)
-    return digest, size
+    return digest.hexdigest(), size
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else format_decimal(number)

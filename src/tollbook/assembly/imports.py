@@ -81,7 +81,9 @@ class StatementKeeper:
                 continue
             elif (one.begins, one.ends) == (entry.begins, entry.ends):
                 replaced.append(one.statement)
-                problems.append(_note(f"the same period was told before, as {one.statement}", "nothing: this one holds"))
+                problems.append(
+                    _note(f"the same period was told before, as {one.statement}", "nothing: this one holds")
+                )
             elif _overlap(one, entry):
                 told = f"its period overlaps {one.statement}, {_period(one)}: sums over both count that time twice"
                 do = "import whole periods, the same ones each time"
@@ -91,7 +93,9 @@ class StatementKeeper:
     def _require(self, named: ObjectNamed) -> None:
         with self._objects.open(named.sha256) as stream:
             if stream.seek(0, 2) != named.bytes:
-                raise BadInput(f"object {named.sha256} has another size than {named.bytes} bytes: import the file again")
+                raise BadInput(
+                    f"object {named.sha256} has another size than {named.bytes} bytes: import the file again"
+                )
 
     def _take(self, entry: StatementImported) -> None:
         facts = {name: getattr(entry, name) for name in Known.__struct_fields__ if name != "revised"}

@@ -127,9 +127,7 @@ def show(
 
 @app.command("lines")
 def lines_(
-    statement: Annotated[
-        str | None, typer.Argument(help="A statement; else all that no later one replaces.")
-    ] = None,
+    statement: Annotated[str | None, typer.Argument(help="A statement; else all that no later one replaces.")] = None,
     by: Annotated[str | None, typer.Option("--by", help="Sum by these, such as day,model; else single lines.")] = None,
     vendor: Annotated[str | None, typer.Option("--vendor", help="Of this vendor only.")] = None,
     since: Annotated[str | None, typer.Option("--from", help="From this day or instant on.")] = None,
@@ -161,7 +159,9 @@ def document_of(
     wanted: "Wanted", entry: "StatementImported", *, guessed: bool, duplicate: bool, dry_run: bool
 ) -> Document:
     """What `statement import` prints for machines."""
-    instants = {name: None if at is None else format_instant(at) for name, at in (("from", entry.begins), ("to", entry.ends))}
+    instants = {
+        name: None if at is None else format_instant(at) for name, at in (("from", entry.begins), ("to", entry.ends))
+    }
     return {
         "import_id": entry.statement or None,
         "kind": entry.kind,

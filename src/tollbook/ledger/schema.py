@@ -531,7 +531,7 @@ STATEMENT_LINES: Final = Table(
             ("maturity", TEXT, "open, provisional, final: as far as was known when it was taken in"),
             ("place", TEXT, "where it stands in the vendor's file"),
         ),
-        *ORIGIN_COLUMNS,
+        *(column for column in ORIGIN_COLUMNS if column.name not in ("kind", "digest")),
     ),
 )
 

@@ -10,12 +10,12 @@ from tollbook.journal.line import Line
 from tollbook.journal.objects import ObjectStore
 from tollbook.journal.statement import StatementImported, StatementLine, read_statement_lines
 from tollbook.ledger.rows import Row, origin
-from tollbook.ledger.schema import ORIGIN_COLUMNS, STATEMENTS
+from tollbook.ledger.schema import STATEMENTS
 
 LINES_PER_INSERT: Final = 20_000
 """So many rows are in memory at once."""
 
-_ORIGIN: Final = len(ORIGIN_COLUMNS)
+_ORIGIN: Final = tuple(map(STATEMENTS.names.index, ("recorded", "lane", "sequence", "position")))
 _IMPORT, _VENDOR, _OBJECT, _DOCUMENT = map(STATEMENTS.names.index, ("import_id", "vendor", "object", "document"))
 
 
@@ -62,7 +62,7 @@ def statement_row(line: Line, position: int) -> Row:
 def line_rows(objects: ObjectStore, statement: Row) -> Iterator[list[Row]]:
     """The rows of a statement's lines, some at a time. Raises NotFound and Tampered when its object is not there."""
     head = (statement[_IMPORT], statement[_DOCUMENT])
-    tail = statement[-_ORIGIN:]
+    tail = tuple(statement[place] for place in _ORIGIN)
     rows: list[Row] = []
     with objects.open(statement[_OBJECT]) as stream:
         for line in read_statement_lines(stream):

@@ -11,7 +11,7 @@ from tollbook.core.faults import BadInput, NotFound
 from tollbook.core.money import format_amount, parse_amount
 from tollbook.ledger.lake import Lake
 from tollbook.ledger.reader import Document, Position, Reader, position_of, provenance, read
-from tollbook.ledger.schema import quote
+from tollbook.ledger.schema import STATEMENT_LINES, quote
 from tollbook.ledger.zone import timestamp_sql
 
 BY: Final = {
@@ -45,10 +45,8 @@ BY: Final = {
 SHOWN: Final = 1000
 _REVISED: Final = "SELECT unnest(revises) FROM statements WHERE position <= $position"
 _INSTANTS: Final = ("recorded", "period_from", "period_to", "observed")
-_LINE_FIELDS: Final = (
-    "import_id line kind bucket_from bucket_to account project api_key_id model region tier processing context class "
-    "class_kind item quantity quantity_stated unit amount amount_stated currency vendor_request_id maturity place"
-).split()
+_WITHHELD: Final = ("document", "vendor", "recorded", "lane", "sequence", "position")
+_LINE_FIELDS: Final = tuple(column.name for column in STATEMENT_LINES.columns if column.name not in _WITHHELD)
 
 
 def statements(source: Reader | Path, as_of: int | None = None, name: str | None = None) -> Document:
@@ -226,4 +224,3 @@ def _instant(at: int | None) -> str | None:
 
 def _amount(text: str | None) -> str | None:
     return None if text is None else format_amount(parse_amount(text))
-

@@ -3,6 +3,8 @@
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import replace
+
 from tollbook.core.faults import BadInput
 from tollbook.core.money import format_decimal
 from tollbook.statements.document import Head, Problem, exact_sum
@@ -16,7 +18,8 @@ def check_head(reading: Reading, told: Head) -> Head:
 
     Raises BadInput when the file says one thing and who uploads it another.
     """
-    merged = Head(**{name: _one(name, getattr(reading.head, name), getattr(told, name)) for name in _NAMES})
+    given = {name: _one(name, getattr(reading.head, name), getattr(told, name)) for name in _NAMES}
+    merged = replace(told, **given)
     currency = merged.currency or (next(iter(reading.totals)) if len(reading.totals) == 1 else None)
     if (merged.net, merged.tax, merged.gross) == (None, None, None):
         return merged
@@ -24,7 +27,7 @@ def check_head(reading: Reading, told: Head) -> Head:
         reading.tell(Problem("head", "net, tax or gross without a currency", "name it: --currency"))
         return merged
     _check_sums(reading, merged, currency)
-    return Head(**{name: currency if name == "currency" else getattr(merged, name) for name in _NAMES})
+    return replace(merged, currency=currency)
 
 
 def _check_sums(reading: Reading, head: Head, currency: str) -> None:
