@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 FROZEN = HERE / f"journal-v1.schema-{SCHEMA_VERSION}.json"
 """Digests by table. A new schema version brings a file of its own; the ones before stay as they were."""
 FROZEN_DISPUTES = HERE / f"journal-v1-disputes.schema-{SCHEMA_VERSION}.json"
+FROZEN_STATEMENTS = HERE / f"journal-v1-statements.schema-{SCHEMA_VERSION}.json"
 FROZEN_REGISTRY = HERE / f"journal-v1-registry.schema-{SCHEMA_VERSION}.json"
 """Those of the book that has the kinds of entries which came with the registry."""
 
@@ -72,6 +73,13 @@ def test_the_book_with_disputes_rebuilds_to_its_digests(tmp_path: Path) -> None:
     assert (first.state, second.state) == ("open", "resolved")
     assert {move.entry.move for move in second.moves} == set(MOVES)
     assert second.credited("USD") == 10**11 and second.credited("EUR") == 1
+
+
+def test_the_book_with_statements_rebuilds_to_its_digests(tmp_path: Path) -> None:
+    """Lines of vendors' documents are copied from the objects as they were written, every member of them."""
+    root = rebuilt(tmp_path, "journal-v1-statements")
+    assert read(root, digests_of) == json.loads(FROZEN_STATEMENTS.read_text())
+    assert read(root, lambda lake: lake.rows("SELECT count(*) FROM statement_lines")) == [(4,)]
 
 
 def test_the_book_with_evidence_reads_as_it_was_written(tmp_path: Path) -> None:

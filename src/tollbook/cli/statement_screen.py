@@ -13,6 +13,7 @@ Document = dict[str, Any]
 
 SHOWN_PROBLEMS: Final = 20
 SHOWN_LINES: Final = 60
+NOT_STATED: Final = Text("not stated", style="dim")
 
 
 def show_import(document: Document) -> RenderableType:
@@ -103,8 +104,8 @@ def _show_sums(document: Document) -> list[RenderableType]:
         table.add_row(
             *(screen.words(row["dimensions"][name]) for name in by),
             screen.number(row["lines"]),
-            Text("several classes", style="dim") if quantity is None else screen.number(int(quantity)),
-            screen.money(row["amount"], row["currency"]),
+            Text("several classes", style="dim") if row["classes"] > 1 else _count(quantity),
+            screen.money(row["amount"], row["currency"]) if row["amount"] is not None else NOT_STATED,
         )
     return [table]
 
@@ -122,12 +123,16 @@ def _show_lines(document: Document) -> list[RenderableType]:
             screen.words(row["project"]),
             screen.words(row["api_key_id"]),
             screen.words(row["tier"]),
-            screen.number(None if row["quantity"] is None else int(row["quantity"])),
-            screen.exact_money(row["amount"], row["currency"]),
+            _count(row["quantity"]),
+            screen.exact_money(row["amount"], row["currency"]) if row["amount"] is not None else NOT_STATED,
         )
     more = len(document["lines"]) - len(rows) + document["left_out"]
     told = f"... and {more:,} more; sum them with --by day,model"
     return [table, *([Text(told)] if more else [])]
+
+
+def _count(quantity: str | None) -> Text:
+    return NOT_STATED if quantity is None else screen.number(int(quantity))
 
 
 def _totals(one: Document) -> list[RenderableType]:
@@ -138,7 +143,9 @@ def _totals(one: Document) -> list[RenderableType]:
     if not lines:
         lines.append(Text("no amounts: quantities only"))
     if one["unknown"]:
-        lines.append(Text(f"{one['unknown']:,} lines of no class that is known are kept in the vendor's own words"))
+        lines.append(
+            Text(f"{one['unknown']:,} of the lines, of no class that is known, kept in the vendor's own words")
+        )
     return lines
 
 

@@ -26,7 +26,13 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 _BLOCK: Final = 1 << 18
 _RATED: Final = frozenset({"attempt.settled", "request.settled"})
-_NOTABLE: Final = frozenset({"lane.begin", "lane.heartbeat", "lane.end", "configuration.loaded", "prices.activated"})
+_NOTABLE: Final = STATEMENT_KINDS | {
+    "lane.begin",
+    "lane.heartbeat",
+    "lane.end",
+    "configuration.loaded",
+    "prices.activated",
+}
 
 
 class Unproven:
@@ -206,7 +212,7 @@ class LaneInspection:
             else:
                 entry = _any_decoder.decode(line.bytes)
                 self._context.check_object(line, entry.get("object"))
-                if line.kind in STATEMENT_KINDS:
+                if entry.get("source") is not None:
                     self._context.check_object(line, entry.get("source"))
         except UNREADABLE as fault:
             self.report("entry_unreadable", line.sequence, f"{line.kind} cannot be read ({fault}); {RESTORE}")

@@ -131,16 +131,17 @@ def _sums(lake: Lake, by: list[str], where: str, parameters: dict[str, Any]) -> 
     order = ", ".join(f"k{place} NULLS FIRST" for place in range(len(keys)))
     rows = lake.rows(
         f"SELECT {columns}, count(*), CAST(sum(amount) AS VARCHAR), "
-        "CASE WHEN count(DISTINCT class) <= 1 THEN CAST(sum(quantity) AS VARCHAR) END "
+        "CASE WHEN count(DISTINCT class) <= 1 THEN CAST(sum(quantity) AS VARCHAR) END, count(DISTINCT class) "
         f"FROM statement_lines WHERE {where} GROUP BY ALL ORDER BY {order}",
         parameters,
     )
     return [
         {
             "dimensions": dict(zip(keys, row, strict=False)),
-            "lines": row[-3],
-            "quantity": row[-1],
-            "amount": _amount(row[-2]),
+            "lines": row[-4],
+            "classes": row[-1],
+            "quantity": row[-2],
+            "amount": _amount(row[-3]),
             "currency": dict(zip(keys, row, strict=False))["currency"],
         }
         for row in rows
