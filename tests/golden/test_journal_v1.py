@@ -132,6 +132,8 @@ def test_it_holds_every_kind_of_ending(book: Path) -> None:
         "transfers",
         "batches",
         "adjustments",
+        "statements",
+        "statement_lines",
     }
 
 

@@ -15,7 +15,7 @@ from tollbook.config.reader import allowed, default_of, is_derived, unwrap
 from tollbook.core import faults, usage, vocabulary
 from tollbook.core.settings import Settings
 from tollbook.gateway.refusal import REFUSALS
-from tollbook.journal import authority, casework, entry, registration
+from tollbook.journal import authority, casework, entry, registration, statement
 from tollbook.journal.finding import FINDINGS
 from tollbook.ledger.schema import TABLES
 from tollbook.providers.contract import CONVENTIONS
@@ -149,7 +149,9 @@ def entries_page() -> str:
     lines = ["# Entries of the journal", "", _NOTE, _text(entry.__doc__), "", "| kind | says |", "|---|---|"]
     lines += [f"| `{kind}` | {_cell(meaning)} |" for kind, meaning in entry.KINDS.items()]
     lines += ["", "## Payloads", ""]
-    for name, struct in sorted((vars(entry) | vars(registration) | vars(authority) | vars(casework)).items()):
+    for name, struct in sorted(
+        (vars(entry) | vars(registration) | vars(authority) | vars(casework) | vars(statement)).items()
+    ):
         if isinstance(struct, type) and issubclass(struct, entry.Struct) and struct is not entry.Struct:
             members = ", ".join(f"`{member}`" for member in struct.__struct_encode_fields__)
             lines += [f"### {name}", "", _text(struct.__doc__ if struct.__doc__ else "") or "", "", members, ""]

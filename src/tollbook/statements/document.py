@@ -112,6 +112,11 @@ def exact_sum(one: Decimal, other: Decimal) -> Decimal:
     return _EXACT.add(one, other)
 
 
+def exact_difference(one: Decimal, other: Decimal) -> Decimal:
+    """What is left of one without the other, with all its digits; a minus sign alone would round to 28."""
+    return _EXACT.subtract(one, other)
+
+
 def exact_product(one: Decimal, other: int) -> Decimal:
     """The product with all its digits."""
     return _EXACT.multiply(one, Decimal(other))

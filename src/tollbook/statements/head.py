@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tollbook.core.faults import BadInput
 from tollbook.core.money import format_decimal
-from tollbook.statements.document import Head, Problem, exact_sum
+from tollbook.statements.document import Head, Problem, exact_difference, exact_sum
 from tollbook.statements.reading import Reading
 
 _NAMES: Final = ("number", "issued", "currency", "net", "tax", "gross", "reference", "account")
@@ -34,7 +34,7 @@ def _check_sums(reading: Reading, head: Head, currency: str) -> None:
     whole = head.gross if head.gross is not None else head.net
     assert whole is not None or head.tax is not None
     if head.net is not None and head.tax is not None and head.gross is not None:
-        rest = exact_sum(exact_sum(head.net, head.tax), -head.gross)
+        rest = exact_difference(exact_sum(head.net, head.tax), head.gross)
         if rest:
             told = f"net and tax come to {format_decimal(rest)} {currency} {'more' if rest > 0 else 'less'} than gross"
             reading.tell(Problem("head", told.replace("-", "", 1), "ask the vendor, or correct what was typed"))
@@ -42,11 +42,11 @@ def _check_sums(reading: Reading, head: Head, currency: str) -> None:
         return
     lines = reading.totals.get(currency, Decimal(0))
     for ties in (whole, head.net):
-        if ties is not None and exact_sum(lines, -ties) == 0:
+        if ties is not None and lines == ties:
             return
-    rest = exact_sum(lines, -whole)
+    rest = exact_difference(lines, whole)
     told = f"the lines come to {format_decimal(lines)} {currency}, the document to {format_decimal(whole)}: "
-    told += f"{format_decimal(abs(rest))} {'too much' if rest > 0 else 'is missing'}"
+    told += f"{format_decimal(rest.copy_abs())} {'too much' if rest > 0 else 'is missing'}"
     reading.tell(Problem("total", told, "look for lines that are missing or doubled; ask the vendor"))
 
 

@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 from tollbook.core.faults import BadInput
 from tollbook.core.money import format_decimal
 from tollbook.journal.statement import StatementLine
-from tollbook.statements.document import Head, Importer, Line, Problem, exact_product, exact_sum
+from tollbook.statements.document import Head, Importer, Line, Problem, exact_difference, exact_product, exact_sum
 
 MAX_LINES: Final = 20_000_000
 KEPT_PROBLEMS: Final = 100
@@ -101,11 +101,11 @@ class Reading:
         """The amount with at most twelve places, and all its digits where those are more."""
         if line.amount is None or line.currency is None:
             return None, None
-        if abs(line.amount) >= AMOUNT_LIMIT:
+        if line.amount.copy_abs() >= AMOUNT_LIMIT:
             self.tell(Problem(f"{line.where}", f"an amount of {line.amount:.3E}", "the line is kept without it"))
             return None, format_decimal(line.amount)
         rounded = line.amount.quantize(_PLACES, context=_ROUNDING)
-        rest = exact_sum(line.amount, -rounded)
+        rest = exact_difference(line.amount, rounded)
         self.totals[line.currency] = exact_sum(self.totals.get(line.currency, Decimal(0)), rounded)
         if rest:
             self.rounding[line.currency] = exact_sum(self.rounding.get(line.currency, Decimal(0)), rest)
@@ -117,7 +117,7 @@ class Reading:
             return None, None
         stated = format_decimal(line.quantity)
         units = exact_product(line.quantity, line.units_each)
-        if units != units.to_integral_value() or abs(units) >= QUANTITY_LIMIT:
+        if units != units.to_integral_value() or units.copy_abs() >= QUANTITY_LIMIT:
             told = f"a quantity of {stated} {line.unit or 'units'} is no whole number of units"
             self.tell(Problem(line.where, told, "the line is kept with the words of the vendor only", "note"))
             return None, stated
