@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -103,7 +104,7 @@ class Field:
         if priced and told:
             bears = facts.get("borne_by", "tenant") == "tenant"
             conditions = Conditions(party="openai", at=opened, tenant="acme", tenant_bears=bears)
-            done = rated(Rater(book or self.in_force(opened)), "openai.chat/1", model, told, conditions)
+            done = rated(_rater(book or self.in_force(opened)), "openai.chat/1", model, told, conditions)
             rating, charged = done.rating, done.recharge or 0
         if raw is not None:
             facts["raw"] = msgspec.Raw(msgspec.json.encode(raw))
@@ -125,7 +126,7 @@ class Field:
 
     def price(self, model: str, usage: dict[str, int], book: PriceBook | None = None) -> int:
         """What a usage should be charged now."""
-        found = Rater(book or self.in_force(self.clock.instant)).rate("openai", model, usage, self.clock.instant)
+        found = _rater(book or self.in_force(self.clock.instant)).rate("openai", model, usage, self.clock.instant)
         assert found.expected is not None
         return found.expected
 
@@ -156,6 +157,12 @@ def classes(raw: dict[str, Any]) -> dict[str, int]:
     return {name: quantity for name, quantity in found.items() if quantity}
 
 
+@cache
+def _rater(book: PriceBook) -> Rater:
+    return Rater(book)
+
+
+@cache
 def _halved(book: PriceBook) -> PriceBook:
     """A book in which the two models cost half."""
     entries = []

@@ -32,7 +32,7 @@ class Matched(NamedTuple):
 def of_id(root: Path, text: str, tenant: str | None) -> Matched:
     """What one id names: of a request, of a trace, of a vendor. Raises NotFound, BadInput for the ids of several."""
     with Reader(root) as reader:
-        owner, requests = _named(reader, text, tenant)
+        owner, requests = named(reader, text, tenant)
     return Matched(owner, requests)
 
 
@@ -45,12 +45,12 @@ def of_records(root: Path, path: Path, tenant: str | None) -> Matched:
     owners: dict[str, int] = {}
     missed, count = [], 0
     with Reader(root) as reader:
-        for number, ids in _rows(path):
+        for number, ids in rows_of(path):
             count = number
             why = "no id that we know: " + ", ".join(COLUMNS)
             for text in ids:
                 try:
-                    owner, requests = _named(reader, text, tenant)
+                    owner, requests = named(reader, text, tenant)
                 except NotFound:
                     why = f"no request is known by {text[:64]}"
                     continue
@@ -97,7 +97,7 @@ def open_case(
     return done
 
 
-def _named(reader: Reader, text: str, tenant: str | None) -> tuple[str, list[str]]:
+def named(reader: Reader, text: str, tenant: str | None) -> tuple[str, list[str]]:
     """The tenant and the requests that an id names."""
     wanted = text.strip()
     if is_request_id(wanted.lower()):
@@ -112,7 +112,7 @@ def _named(reader: Reader, text: str, tenant: str | None) -> tuple[str, list[str
     return tenants[0], list(dict.fromkeys(hit["request_id"] for hit in hits))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and ids of each row of a CSV file."""
     try:
         data = path.read_bytes()

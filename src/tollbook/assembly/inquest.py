@@ -22,14 +22,17 @@ from tollbook.pricing.row import row_id
 from tollbook.quote import rate
 
 DAY: Final = 86_400 * SECOND
+TWIN_DAYS: Final = 7
+"""A client that repeats a request does so within these days."""
 OTHER_BOOKS: Final = 2
 """So many other price books are tried, those nearest in time."""
 
 _TWINS: Final = (
     "SELECT request_id, repeat_of, client_request_id, idempotency_key FROM attempts WHERE tenant = $tenant "
-    "UNION SELECT request_id, repeat_of, client_request_id, idempotency_key FROM requests WHERE tenant = $tenant"
+    "AND request_id BETWEEN $low AND $high UNION SELECT request_id, repeat_of, client_request_id, idempotency_key "
+    "FROM requests WHERE tenant = $tenant AND request_id BETWEEN $low AND $high"
 )
-"""Every request of a tenant with what marks two as the same."""
+"""Requests of a tenant, near in time by their ids, with what marks two as the same."""
 
 
 class Inquest:
@@ -197,7 +200,11 @@ def inquest(root: Path, case: Document) -> Document:
 
 def _twins(lake: Lake, request: Document) -> list[Twin]:
     """Other requests that the client marked as the same."""
-    every = {"tenant": request["tenant"]}
+    every = {
+        "tenant": request["tenant"],
+        "low": _near(request["id"], -TWIN_DAYS),
+        "high": _near(request["id"], TWIN_DAYS),
+    }
     own = lake.rows(f"SELECT * FROM ({_TWINS}) WHERE request_id = $request", {**every, "request": request["id"]})  # noqa: S608
     repeated = {row[1] for row in own} - {None}
     marks = [{row[place] for row in own} - {None} for place in (2, 3)]
@@ -222,6 +229,13 @@ def _twins(lake: Lake, request: Document) -> list[Twin]:
         )
         found.append(Twin(request=name, because=because, amount=_charged(lake, name)))
     return found
+
+
+def _near(request_id: str, days: int) -> str:
+    """The beginning of ids that were minted so many days later: a UUIDv7 begins with its milliseconds."""
+    told = int(request_id[:8] + request_id[9:13], 16) + days * 86_400_000
+    digits = f"{min(max(told, 0), (1 << 48) - 1):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
 
 
 def _charged(lake: Lake, request_id: str) -> str | None:

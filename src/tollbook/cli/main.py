@@ -8,6 +8,7 @@ import typer
 
 from tollbook import __version__
 from tollbook.cli import (
+    audit,
     backup,
     charging,
     conformance,
@@ -102,6 +103,7 @@ app.add_typer(limit.app, name="limit")
 app.add_typer(identity.app, name="identity")
 app.add_typer(proposal.app, name="proposal")
 app.add_typer(transfer.app, name="transfer")
+app.add_typer(audit.app, name="audit")
 app.add_typer(dispute.app, name="dispute")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(statement.app, name="statement")
