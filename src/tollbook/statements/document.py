@@ -117,6 +117,11 @@ def exact_difference(one: Decimal, other: Decimal) -> Decimal:
     return _EXACT.subtract(one, other)
 
 
+def exact_cents(cents: Decimal) -> Decimal:
+    """An amount in cents, in the currency's unit."""
+    return _EXACT.multiply(cents, Decimal("0.01"))
+
+
 def exact_product(one: Decimal, other: int) -> Decimal:
     """The product with all its digits."""
     return _EXACT.multiply(one, Decimal(other))

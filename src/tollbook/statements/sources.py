@@ -3,10 +3,21 @@
 from typing import Final
 
 from tollbook.core.faults import BadInput
-from tollbook.statements import openai_costs, openai_usage
+from tollbook.statements import anthropic_costs, anthropic_usage, litellm, openai_costs, openai_usage, openrouter
 from tollbook.statements.document import Importer
 
-IMPORTERS: Final[dict[str, Importer]] = {one.kind: one for one in (openai_costs.IMPORTER, openai_usage.IMPORTER)}
+IMPORTERS: Final[dict[str, Importer]] = {
+    one.kind: one
+    for one in (
+        openai_costs.IMPORTER,
+        openai_usage.IMPORTER,
+        anthropic_usage.IMPORTER,
+        anthropic_costs.IMPORTER,
+        openrouter.GENERATIONS,
+        openrouter.ACTIVITY,
+        litellm.IMPORTER,
+    )
+}
 
 HEAD_BYTES: Final = 256 * 1024
 """So much of a file's beginning is looked at."""
