@@ -1,7 +1,7 @@
 """OpenRouter: its record of single calls (`GET /api/v1/generation`) and of days (`GET /api/v1/activity`).
 
-`native_tokens_*` are the model's own tokens, which are billed; `tokens_*` are normalised and are not read. Prompt tokens
-of the activity include cached ones, which it does not tell apart: they stay under the vendor's name.
+`native_tokens_*` are the model's own tokens, which are billed; `tokens_*` are normalised and are not read. Prompt
+tokens of the activity include cached ones, which it does not tell apart: they stay under the vendor's name.
 """
 
 from collections.abc import Iterator
