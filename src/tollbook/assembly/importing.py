@@ -16,6 +16,7 @@ import msgspec
 import zstandard
 from msgspec import Struct
 
+from tollbook.core.digest import sha256_hex
 from tollbook.core.faults import BadInput
 from tollbook.core.money import format_decimal
 from tollbook.journal.book import Book
@@ -24,8 +25,10 @@ from tollbook.journal.objects import ObjectStore
 from tollbook.journal.statement import StatementImported, StatementProblem, encode_statement_line
 from tollbook.statements.document import DocumentType, Head, Importer
 from tollbook.statements.head import check_head
+from tollbook.statements.mapped import MAPPING_BYTES, importer_by, read_mapping
 from tollbook.statements.reading import Reading
 from tollbook.statements.sources import HEAD_BYTES, guess, importer_of
+from tollbook.statements.table_source import head_of
 
 SOURCE_BYTES: Final = 4 * 1024**3
 _CHUNK: Final = 1 << 20
@@ -37,6 +40,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     path: Path
     kind: str | None = None
+    mapping: Path | None = None
     type: DocumentType | None = None
     head: Head = Head()
     observed: int | None = None
@@ -51,6 +55,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     guessed: bool
     reading: Reading
     head: Head
+    mapping: bytes | None
     sha256: str
     bytes: int
     lines: BinaryIO
@@ -76,8 +81,8 @@ def prepared(wanted: Wanted) -> Iterator[Prepared]:
         except OSError as fault:
             raise BadInput(f"{wanted.path}: {fault.strerror}") from None
         first = _digest(source, wanted.path)
-        importer = guess(source.read(HEAD_BYTES)) if wanted.kind is None else importer_of(wanted.kind)
-        source.seek(0)
+        mapping = None if wanted.mapping is None else _mapping(wanted)
+        importer = _importer(wanted, source, mapping)
         if wanted.type is not None:
             importer = msgspec.structs.replace(importer, type=wanted.type)
         reading = Reading(importer, wanted.observed)
@@ -91,11 +96,12 @@ def prepared(wanted: Wanted) -> Iterator[Prepared]:
         draft.seek(0)
         yield Prepared(
             importer=importer,
-            guessed=wanted.kind is None,
+            guessed=wanted.kind is None and mapping is None,
             reading=reading,
             head=head,
             sha256=first[0],
             bytes=first[1],
+            mapping=mapping,
             lines=draft,
             source=source,
         )
@@ -107,7 +113,7 @@ def entry_of(wanted: Wanted, one: Prepared, lines: ObjectNamed, source: ObjectNa
     return StatementImported(
         statement="",
         actor="",
-        vendor=one.importer.vendor,
+        vendor=head.vendor or one.importer.vendor,
         kind=one.importer.kind,
         type=one.importer.type,
         importer=one.importer.name,
@@ -115,6 +121,7 @@ def entry_of(wanted: Wanted, one: Prepared, lines: ObjectNamed, source: ObjectNa
         origin=wanted.origin,
         sha256=one.sha256,
         bytes=one.bytes,
+        mapping=None if one.mapping is None else sha256_hex(one.mapping),
         object=lines,
         source=source,
         lines=reading.count,
@@ -149,9 +156,31 @@ def import_statement(root: Path, wanted: Wanted, one: Prepared) -> Imported:
         source = objects.put_stream(one.source)
         if source.sha256 != one.sha256:
             raise BadInput(f"{wanted.path} was changed while it was read: import it when it is whole")
+    if one.mapping is not None:
+        objects.put(one.mapping)
     entry = entry_of(wanted, one, objects.put_stream(one.lines), source)
     done = ask_book(root, "statement.import", {"entry": msgspec.json.encode(entry).decode()})
     return msgspec.convert(done, Imported)
+
+
+def _mapping(wanted: Wanted) -> bytes:
+    assert wanted.mapping is not None
+    if wanted.kind not in (None, "mapped"):
+        raise BadInput(f"--mapping says what the file is, and --as {wanted.kind} something else: give one of them")
+    try:
+        with wanted.mapping.open("rb") as file:
+            return file.read(MAPPING_BYTES + 1)
+    except OSError as fault:
+        raise BadInput(f"{wanted.mapping}: {fault.strerror}") from None
+
+
+def _importer(wanted: Wanted, source: BinaryIO, mapping: bytes | None) -> Importer:
+    """What reads the file. Raises BadInput."""
+    if mapping is not None:
+        return importer_by(read_mapping(mapping))
+    if wanted.kind is not None:
+        return importer_of(wanted.kind)
+    return guess(head_of(source, HEAD_BYTES))
 
 
 def _digest(source: BinaryIO, path: Path) -> tuple[str, int]:

@@ -27,6 +27,7 @@ class Known(Struct, frozen=True):
     importer: str
     vendor: str
     account: str | None
+    mapping: str | None
     number: str | None
     begins: int | None
     ends: int | None
@@ -50,7 +51,7 @@ class StatementKeeper:
         except (KeyError, TypeError, msgspec.MsgspecError) as fault:
             raise BadInput(f"no statement: {fault}") from None
         former = next((one for one in self._known.values() if one.sha256 == entry.sha256), None)
-        if former is not None and former.importer == entry.importer:
+        if former is not None and (former.importer, former.mapping) == (entry.importer, entry.mapping):
             return {"entry": msgspec.to_builtins(replace(entry, statement=former.statement)), "duplicate": True}
         for named in (entry.object, *([entry.source] if entry.source is not None else [])):
             self._require(named)

@@ -34,6 +34,9 @@ def root() -> None:
 def import_(
     file: Annotated[Path, typer.Argument(help="The vendor's file, as it came.")],
     kind: Annotated[str | None, typer.Option("--as", metavar="KIND", help="What it is; else it is guessed.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option("--mapping", help="A file that says what the columns of any table mean.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read it and say what it holds; change nothing.")] = False,
     observed: Annotated[
         str | None, typer.Option("--observed", help="When the vendor gave it; without it nothing counts as final.")
@@ -77,7 +80,7 @@ def import_(
         account=account,
     )
     at = read_instant("--observed", observed)
-    wanted = Wanted(path=file, kind=kind, type=type_, head=head, observed=at)  # type: ignore[arg-type]  # checked above
+    wanted = Wanted(path=file, kind=kind, mapping=mapping, type=type_, head=head, observed=at)  # type: ignore[arg-type]  # checked above
     with prepared(wanted) as one:
         if dry_run:
             entry = entry_of(wanted, one, ObjectNamed(sha256="", bytes=0), None)

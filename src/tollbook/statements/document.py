@@ -68,6 +68,7 @@ class Line(Struct, frozen=True, kw_only=True):
 class Head(Struct, frozen=True, kw_only=True):
     """What a document says of itself. Amounts are exact; None is not said."""
 
+    vendor: str | None = None
     number: str | None = None
     issued: str | None = None
     currency: str | None = None

@@ -10,7 +10,7 @@ from tollbook.core.money import format_decimal
 from tollbook.statements.document import Head, Problem, exact_difference, exact_sum
 from tollbook.statements.reading import Reading
 
-_NAMES: Final = ("number", "issued", "currency", "net", "tax", "gross", "reference", "account")
+_NAMES: Final = ("vendor", "number", "issued", "currency", "net", "tax", "gross", "reference", "account")
 
 
 def check_head(reading: Reading, told: Head) -> Head:

@@ -1,5 +1,6 @@
 """Reads a whole document: its lines in the form in which the book keeps them, and what they come to."""
 
+import re
 from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import BinaryIO, Final
@@ -15,6 +16,7 @@ TEXT_LIMIT: Final = 1000
 AMOUNT_LIMIT: Final = Decimal(10) ** 26
 QUANTITY_LIMIT: Final = Decimal(10) ** 38
 DAY: Final = 86_400_000_000
+_CURRENCY: Final = re.compile("[A-Z]{3}")
 _PLACES: Final = Decimal("1e-12")
 _ROUNDING: Final = Context(prec=400, rounding=ROUND_HALF_EVEN)
 
@@ -99,8 +101,12 @@ class Reading:
 
     def _amount(self, line: Line) -> tuple[str | None, str | None]:
         """The amount with at most twelve places, and all its digits where those are more."""
-        if line.amount is None or line.currency is None:
+        if line.amount is None:
             return None, None
+        if line.currency is None or not _CURRENCY.fullmatch(line.currency):
+            told = f"an amount of {format_decimal(line.amount)[:40]} in {line.currency or 'no currency'}"
+            self.tell(Problem(line.where, told, "the line is kept without it: it is in no total"))
+            return None, format_decimal(line.amount)
         if line.amount.copy_abs() >= AMOUNT_LIMIT:
             self.tell(Problem(f"{line.where}", f"an amount of {line.amount:.3E}", "the line is kept without it"))
             return None, format_decimal(line.amount)

@@ -3,7 +3,17 @@
 from typing import Final
 
 from tollbook.core.faults import BadInput
-from tollbook.statements import anthropic_costs, anthropic_usage, litellm, openai_costs, openai_usage, openrouter
+from tollbook.statements import (
+    anthropic_costs,
+    anthropic_usage,
+    aws_cur,
+    bedrock_log,
+    focus,
+    litellm,
+    openai_costs,
+    openai_usage,
+    openrouter,
+)
 from tollbook.statements.document import Importer
 
 IMPORTERS: Final[dict[str, Importer]] = {
@@ -16,6 +26,9 @@ IMPORTERS: Final[dict[str, Importer]] = {
         openrouter.GENERATIONS,
         openrouter.ACTIVITY,
         litellm.IMPORTER,
+        focus.IMPORTER,
+        aws_cur.IMPORTER,
+        bedrock_log.IMPORTER,
     )
 }
 
