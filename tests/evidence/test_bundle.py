@@ -16,9 +16,10 @@ from evidence_house import USER, fill
 from tollbook.assembly import service
 from tollbook.assembly.exhibits import Exhibit, Export, export, sign_bundle
 from tollbook.core.faults import BadInput, NotFound
-from tollbook.evidence.bundle import SEED, line_of, sealed, signed_text
+from tollbook.evidence.bundle import SEED, Raw, Signature, Unsigned, line_of, sealed, signed_text
 from tollbook.evidence.check import CODES, Checked, check
 from tollbook.journal.book import Book
+from tollbook.journal.checkpoint import parse_checkpoint
 from tollbook.journal.heads import book_lines
 from tollbook.journal.personal import PersonalDirectory
 from tollbook.journal.recording import BookLane
@@ -119,6 +120,23 @@ def test_every_byte_counts(bundle: bytes) -> None:
         assert told is None or abs(told - line) <= 1, (place, line, checked.findings)
 
 
+def test_every_bit_of_the_signature_counts(house: House, bundle: bytes) -> None:
+    """Also those that a decoder of base64 passes by; a second signature, or another bundle's, is refused as well."""
+    for place in range(len(bundle) - 120, len(bundle)):
+        for bit in range(8):
+            bad = bytearray(bundle)
+            bad[place] ^= 1 << bit
+            assert check(bytes(bad)).findings, (place, bit)
+    lines = bundle.splitlines()
+    note = json.loads(lines[-1])["note"]
+    other = json.loads(house.export(house.acme[6]).splitlines()[-1])["note"]
+    previous = hashlib.sha256(lines[-2]).hexdigest()
+    body = b"".join(line + b"\n" for line in lines[:-1])
+    for wrong in (note + "— other AAAAAAAA\n", other, note.replace("— ", "—  "), ""):
+        again = body + line_of(len(lines) - 1, previous, Signature(note=wrong)) + b"\n"
+        assert codes(check(again)) == {"signature_wrong"}, wrong
+
+
 def test_cut_extended_moved_or_mixed_is_refused(house: House, bundle: bytes) -> None:
     """Truncation at every line, bytes after the end, lines dropped, doubled, swapped, or of another bundle."""
     lines = bundle.splitlines(keepends=True)
@@ -152,8 +170,6 @@ def forged(
         previous = hashlib.sha256(lines[-1]).hexdigest()
     book = Book.open(root or house.root)
     note = book.signer().note(signed_text(documents[0]["book"], len(lines), previous)).decode()
-    from tollbook.evidence.bundle import Unsigned
-
     return sealed(Unsigned(len(lines), b"".join(line + b"\n" for line in lines), previous), note)
 
 
@@ -180,6 +196,11 @@ def test_the_operator_cannot_forge_what_the_tree_holds(house: House, bundle: byt
         one = lines_of(documents, "heads")[0]
         one["line"] = one["line"].replace('"number":', '"number": ')
 
+    def other_origin(documents: list[dict[str, Any]]) -> None:
+        one = lines_of(documents, "checkpoint")[0]
+        told = parse_checkpoint(one["note"].encode())
+        one["note"] = Book.open(house.root).signer().sign(told._replace(origin="tollbook/other")).decode()
+
     def other_consistency(documents: list[dict[str, Any]]) -> None:
         lines_of(documents, "checkpoint")[1]["consistency"] = ["00" * 32]
 
@@ -204,6 +225,7 @@ def test_the_operator_cannot_forge_what_the_tree_holds(house: House, bundle: byt
         (other_proof, "entry_not_included"),
         (other_place, "entry_not_included"),
         (other_heads, "heads_not_included"),
+        (other_origin, "checkpoint_wrong"),
         (other_consistency, "checkpoint_wrong"),
         (other_value, "opening_wrong"),
         (dropped, "entry_missing"),
@@ -263,8 +285,6 @@ def test_no_bundle_is_told_so(bundle: bytes) -> None:
 
 
 def _signature() -> Any:
-    from tollbook.evidence.bundle import Signature
-
     return Signature(note="x")
 
 
@@ -318,8 +338,6 @@ def _set(document: dict[str, Any], name: str, value: Any) -> None:
 
 def test_a_line_that_is_no_text_can_be_carried() -> None:
     """An entry whose bytes are not UTF-8 stands in base64."""
-    from tollbook.evidence.bundle import Raw
-
     assert Raw(lane="l", sequence=0, base64=base64.b64encode(b"\xff").decode()).bytes() == b"\xff"
     for wrong in (Raw(lane="l", sequence=0), Raw(lane="l", sequence=0, line="x", base64="eA==")):
         with pytest.raises(ValueError, match="no line"):
