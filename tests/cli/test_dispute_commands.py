@@ -16,10 +16,11 @@ from tollbook.assembly import service
 from tollbook.assembly.desk import application
 from tollbook.assembly.exhibits import export, of_case
 from tollbook.assembly.operator import Operator
-from tollbook.core.faults import BadInput
+from tollbook.core.faults import BadInput, JournalUnavailable
 from tollbook.disputes.reference import reference
 from tollbook.evidence.check import check as check_bundle
 from tollbook.journal.heads import book_lines
+from tollbook.journal.recording import BookLane
 from tollbook.journal.verify import verify
 
 CLAIM = "Bob says that we never sent this"
@@ -133,10 +134,10 @@ def test_what_goes_to_another_tenant_is_two_entries_that_balance(book: Book) -> 
     assert "charged for it already" in book.refused(*move, "--to", "acme")
     book.told(*move, "--to", "beta")
     posted = [json.loads(line.bytes) for line in book_lines(book.root) if line.kind == "adjustment.posted"]
-    assert [one["act"] for one in posted] == ["reattribute_from", "reattribute_to"]
+    assert [one["act"] for one in posted] == ["reattribute_to", "reattribute_from"]
     for one in posted:
         assert sum(float(leg["amount"]) for leg in one["legs"]) == 0
-    assert "beta" not in json.dumps(posted[0]) and "acme" not in json.dumps(posted[1])
+    assert "acme" not in json.dumps(posted[0]) and "beta" not in json.dumps(posted[1])
     run("rebuild", "--book", str(book.root))
     found = book.told("report", "--by", "tenant")["adjustments"]
     assert {one["tenant"]: one["amount"] for one in found} == {"acme": "-0.000125", "beta": "0.000125"}
@@ -300,3 +301,36 @@ def test_a_diagnosis_that_was_changed_in_a_bundle_is_found(tmp_path: Path) -> No
     told = (exhibit.told[0], (name, {**document, "verdict": "rejected"}))
     (finding,) = check_bundle(export(root, exhibit._replace(told=told)).data).findings
     assert finding.code == "told_wrong"
+
+
+@pytest.mark.parametrize(("how", "survive"), [("credit", 1), ("reattribute", 1), ("reattribute", 2)])
+def test_a_resolution_that_was_broken_off_is_finished(
+    book: Book, monkeypatch: pytest.MonkeyPatch, how: str, survive: int
+) -> None:
+    """The writer is killed after some of its entries: the next one writes the rest, once, and all of it balances."""
+    case = book.told("dispute", "open", book.ids["acme"][0], "--claim", "c")["case"]
+    book.diagnosed(case)
+    append, written = BookLane.append, 0
+
+    def killed(lane: BookLane, kind: str, payload: Any) -> tuple[int, str]:
+        nonlocal written
+        if kind in ("adjustment.posted", "case.moved"):
+            if written == survive:
+                raise JournalUnavailable("killed")
+            written += 1
+        return append(lane, kind, payload)
+
+    to = () if how == "credit" else ("--to", "beta")
+    words = ("dispute", "resolve", case, "--as", how, "--amount", "0.0001", "--reason", "r", *to)
+    with monkeypatch.context() as patch:
+        patch.setattr(BookLane, "append", killed)
+        assert "killed" in run(*words, "--book", str(book.root)).err
+    for _ in range(2):
+        assert book.told("dispute", "comment", case, "looked again")["state"] == "resolved"
+    acts = [json.loads(line.bytes)["act"] for line in book_lines(book.root) if line.kind == "adjustment.posted"]
+    assert acts == (["credit"] if how == "credit" else ["reattribute_to", "reattribute_from"])
+    assert "is resolved" in book.refused(*words)
+    run("rebuild", "--book", str(book.root))
+    sums = {one["tenant"]: one["amount"] for one in book.told("report", "--by", "tenant")["adjustments"]}
+    assert sums == {"acme": "-0.0001"} | ({} if how == "credit" else {"beta": "0.0001"})
+    assert verify(book.root).findings == []

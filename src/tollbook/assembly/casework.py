@@ -94,6 +94,9 @@ class CaseKeeper:
         self._lake: Final = lake
         self._clock: Final = clock
         self._book: Final = Casebook.of(lane.recovered.casework)
+        for case in list(self._book.cases.values()):
+            if case.pending:
+                self._finish(case)
 
     @property
     def acts(self) -> dict[str, Callable[[Document, str], Any]]:
@@ -175,6 +178,19 @@ class CaseKeeper:
         done = self._move(case, "resolved", wanted.reason, wanted.by, actor, **facts)
         return {**done, "entries": [*entries, done["entry"]]}
 
+    def _finish(self, case: Case) -> None:
+        """Write what is missing of a resolution whose writer was killed in the middle of it."""
+        first = case.pending[0]
+        tenant, how = case.opened.tenant, "credit" if first.act == "credit" else "reattribute"
+        (leg,) = (leg for leg in first.legs if leg.account == "recharge")
+        amount = leg.amount.removeprefix("-")
+        if how == "reattribute" and len(case.pending) == 1:
+            taken = AdjustmentLeg(account="recharge", tenant=tenant, amount=_minus(amount), currency=leg.currency)
+            held = AdjustmentLeg(account="suspense", reason="disputed", amount=amount, currency=leg.currency)
+            rest = msgspec.structs.replace(first, act="reattribute_from", tenant=tenant, legs=[taken, held])
+            self._write("adjustment.posted", rest)
+        self._move(case, "resolved", None, None, first.actor, how=how, amount=amount, currency=leg.currency)
+
     def _moved(self, wanted: Resolution) -> dict[str, str]:
         self._adjustments(self._book.find(wanted.case), wanted, "")
         return {wanted.currency: wanted.amount} if wanted.amount is not None else {}
@@ -209,7 +225,8 @@ class CaseKeeper:
         held = AdjustmentLeg(account="suspense", reason="disputed", amount=amount, currency=wanted.currency)
         freed = msgspec.structs.replace(held, amount=_minus(amount))
         given = AdjustmentLeg(account="recharge", tenant=target, amount=amount, currency=wanted.currency)
-        return [posted("reattribute_from", tenant, taken, held), posted("reattribute_to", target, freed, given)]
+        # In this order: of the first alone the second can be told, if whoever writes them is killed in between.
+        return [posted("reattribute_to", target, freed, given), posted("reattribute_from", tenant, taken, held)]
 
     def _check_charged(self, case: Case, currency: str, pico: int) -> None:
         from tollbook.ledger.charged import charged  # it knows the ledger, which the supervisor must not

@@ -84,6 +84,12 @@ class Case(Struct, frozen=True, kw_only=True):
                 return one.entry
         return None
 
+    @property
+    def pending(self) -> tuple[AdjustmentPosted, ...]:
+        """What was posted for a resolution that is not on record: its writer was killed."""
+        done = sum({"credit": 1, "reattribute": 2}.get(one.entry.how or "", 0) for one in self.moves)
+        return self.adjustments[done:]
+
     def credited(self, currency: str) -> int:
         """What was taken off this tenant's charges by this case so far, in picodollars of the currency."""
         return -sum(
