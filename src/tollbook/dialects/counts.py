@@ -87,11 +87,8 @@ def split(told: dict[str, int], convention: str) -> Split:
 
 def _writes(told: dict[str, int]) -> Usage:
     """Writes to the cache, by time to live where that was told; the parts of a sum are not added to it."""
-    timed = {
-        f"input_cache_write_{life}": told[f"cache_write_{life}"]
-        for life in ("5m", "1h")
-        if f"cache_write_{life}" in told
-    }
+    lives = [life for life in ("5m", "1h") if f"cache_write_{life}" in told]
+    timed = {f"input_cache_write_{life}": told[f"cache_write_{life}"] for life in lives}
     rest = told.get("cache_write", 0) - sum(timed.values())
     return timed | ({"input_cache_write": rest} if rest > 0 or ("cache_write" in told and not timed) else {})
 

@@ -106,7 +106,7 @@ def _vendor(attributes: dict[str, Value]) -> tuple[str | None, bool]:
 
 def _costs(attributes: dict[str, Value]) -> tuple[Cost, ...]:
     """Whole costs that stand on the span, and those that Langfuse tells as JSON."""
-    found = {name: attributes[name] for name in names.COSTS if name in attributes}
+    found: dict[str, Value] = {name: attributes[name] for name in names.COSTS if name in attributes}
     if details := attributes.get("langfuse.observation.cost_details"):
         found["langfuse.observation.cost_details"] = _json_object(details).get("total")
     currency = attributes.get("gen_ai.usage.cost.currency")

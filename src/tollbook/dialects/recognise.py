@@ -87,10 +87,9 @@ def operation_of(span: Span) -> str | None:
 
 def restates(span: Span) -> bool:
     """Whether a span that is no inference holds a usage all the same: the sum of those below it."""
-    return operation_of(span) is None and any(
-        ".usage." in name or name.startswith(("llm.token_count.", "gen_ai.aggregated_usage."))
-        for name in span.attributes
-    )
+    counted = ("llm.token_count.", "gen_ai.aggregated_usage.")
+    told = any(".usage." in name or name.startswith(counted) for name in span.attributes)
+    return told and operation_of(span) is None
 
 
 def _names_model(span: Span) -> bool:

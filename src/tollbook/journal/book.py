@@ -19,7 +19,7 @@ from tollbook.journal.checkpoint import Signer
 from tollbook.journal.entry import FORMAT
 from tollbook.journal.files import sync_directory, write_whole
 
-ROLES: Final = ("worker", "spare", "supervisor", "book")
+ROLES: Final = ("worker", "spare", "supervisor", "book", "ingest")
 """What a lane's writer can be; the first part of the lane's name."""
 
 SIGNING_KEY: Final = "signing.key"

@@ -37,6 +37,7 @@ KINDS: Final = {
     "attempt.matched": "what the vendor told later of an unsettled attempt, or of work that went on; it stands now",
     "batch.opened": "a batch was made through the gateway: from now on it is an open item; the scribe's",
     "line.settled": "one line of a batch's output: a request of its own, below the one that made the batch",
+    "span.settled": "an inference that somebody else's span tells of: a request of its own; the ingest's",
     "batch.closed": "the batch ended and all lines of its output are on record; what the vendor tells of the whole",
     "gap.recorded": "what was forwarded unrecorded while the journal could not be written",
     "lane.opened": "the supervisor is about to start a writer with this lane",
@@ -155,7 +156,7 @@ class Settlement(Struct, omit_defaults=True, kw_only=True):
     """How an attempt ended, as far as we know.
 
     `opened` is the recorded instant of the opening entry, which is when the vendor's work occurred; `sequence` is the
-    number of that entry. A line of a batch has no opening entry: `opened` is when the vendor says it was done, else
+    number of that entry. A span has no opening entry either: `opened` is its start. A line of a batch has no opening entry: `opened` is when the vendor says it was done, else
     when the batch ended, and `sequence` is -1. `usage` is in disjoint classes; `basis` says how we know it, `method`
     and `bound` (the most it can be, per class) how an estimate was made; `shares` is usage inside the answer that other
     models did, each with its model, and is not in `usage`; `processing` is `batch` for a line of a batch; `raw` is the
@@ -240,6 +241,28 @@ class Close(Struct, frozen=True, omit_defaults=True, kw_only=True):
     replay_of: str | None = None
 
 
+class SpanEvidence(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The span that an entry rests on. `parent` is the nearest inference around it that came with it, else the span
+    just above; `content` the digest of what was read of it, by which copies of a span are known and ranked; `grade`
+    what it is worth (complete, partial, bare); `convention` how its counts were read (nested, disjoint); `reported`
+    the counts as they were told, `costs` what the emitter computed: attribute, decimal text, currency; `ended` when it
+    ended; `dropped` how many attributes its emitter left out."""
+
+    trace_id: str
+    span_id: str
+    dialect: str
+    operation: str
+    grade: str
+    content: str
+    parent: str | None = None
+    convention: str | None = None
+    scope: str | None = None
+    reported: dict[str, int] | None = None
+    costs: list[tuple[str, str, str]] | None = None
+    ended: int | None = None
+    dropped: int = 0
+
+
 class RequestEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The payload of every `request.*` and `attempt.*` entry; which parts are there follows from the kind.
 
@@ -254,6 +277,7 @@ class RequestEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     close: Close | None = None
     lane: str | None = None
     opened: int | None = None
+    span: SpanEvidence | None = None
 
 
 class LaneBegin(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -21,14 +21,14 @@ _SETTLED: Final = (*_OPENED, "model_served", "model", "region", "tier", "outcome
 _MONEY: Final = ("amount_list", "amount_expected", "amount_recharge", "currency", "price_book", "usage_other")
 
 
-def facts(where: str, *, with_route: bool) -> str:
+def facts(where: str, *, with_route: bool, with_dialect: bool = False) -> str:
     """The statement that gives all facts at `$position` for which the condition `where` holds.
 
     The route of a request stands on its last attempt; `with_route` looks it up for the others. `known` is the position
     at which a fact became known; of what is still open, the one that is asked for.
     """
     sources = (
-        _settled(with_route),
+        _with_dialect(_settled(with_route)) if with_dialect else _settled(with_route),
         _open("attempts", "opened_position <= $position AND position > $position AND attempts = 1"),
         _open("open_attempts", "opened_position <= $position"),
         _bare_requests(),
@@ -39,12 +39,18 @@ def facts(where: str, *, with_route: bool) -> str:
 def _settled(with_route: bool) -> str:
     columns = _quoted((*_SETTLED, "occurred", *MEASURES, *_MONEY)) + ", position AS known"
     if not with_route:
-        return f"SELECT {columns} FROM attempts WHERE position <= $position"
+        return f"SELECT {columns}, request_id FROM attempts WHERE position <= $position"
     routes = "SELECT request_id AS ended, max(route) AS whole FROM requests WHERE position <= $position GROUP BY 1"
     return (
-        f"SELECT {columns}, coalesce(route, whole) AS route "
+        f"SELECT {columns}, request_id, coalesce(route, whole) AS route "
         f"FROM attempts LEFT JOIN ({routes}) ON request_id = ended WHERE position <= $position"
     )
+
+
+def _with_dialect(settled: str) -> str:
+    """Settled attempts with the dialect of the span that they rest on."""
+    dialects = "SELECT request_id AS told, min(dialect) AS dialect FROM spans GROUP BY 1"
+    return f"SELECT * FROM ({settled}) LEFT JOIN ({dialects}) ON source = 'span' AND told = request_id"
 
 
 def _open(table: str, where: str) -> str:

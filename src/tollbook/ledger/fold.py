@@ -21,8 +21,10 @@ from tollbook.journal.entry import BatchClosed, LaneClosed, LaneOpened, RequestE
 from tollbook.journal.line import UNREADABLE, Line
 from tollbook.journal.replay import Batch
 from tollbook.ledger.adjustments import adjustment_rows
+from tollbook.ledger.evidence import Evidence, Heard, heard_of
 from tollbook.ledger.lines import OpenBatch, differences
 from tollbook.ledger.rows import (
+    SPAN,
     Counted,
     Opened,
     Row,
@@ -40,6 +42,7 @@ from tollbook.ledger.rows import (
     price_book_row,
     request_part,
     request_row,
+    span_row,
     taken_back,
 )
 from tollbook.ledger.schema import ATTEMPTS
@@ -119,6 +122,7 @@ class State(Struct):
     interrupted: set[str] = set()
     unsettled: dict[tuple[str, int], Standing] = {}
     batches: dict[str, OpenBatch] = {}
+    evidence: Evidence = msgspec.field(default_factory=Evidence)
 
 
 def fold(state: State, batch: Batch, rows: Rows) -> None:
@@ -221,6 +225,7 @@ def _settle(state: State, position: int, line: Line, rows: Rows, totals: Totals)
         state.unsettled[name] = Standing(row, charges, background)
     if close is not None:
         rows["requests"].append(request_row(asked, line, entry, position))
+    _witnessed(state, position, line, entry, rows, totals)
 
 
 def _take_back(standing: Standing, line: Line, position: int, rows: Rows, totals: Totals) -> None:
@@ -282,6 +287,58 @@ def _line_settled(state: State, position: int, line: Line, rows: Rows, totals: T
     rows["charges"] += charges
     rows["requests"].append(request_row(asked, line, entry, position))
     totals.add(entry, amounts, charges, row)
+    _witnessed(state, position, line, entry, rows, totals)
+
+
+def _span_settled(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
+    """A span: it counts if no better evidence tells of the same answer, and takes the place of worse."""
+    entry = _decode(line)
+    rows["spans"].append(span_row(line, entry, position))
+    _apply(state.evidence.hear(heard_of(line, entry)), position, line, rows, totals)
+
+
+def _witnessed(state: State, position: int, line: Line, entry: RequestEntry, rows: Rows, totals: Totals) -> None:
+    """An attempt of the gateway's own: spans that tell of the same answer do not count."""
+    settled = entry.settlement
+    if state.evidence.active and settled is not None and settled.response_id is not None:
+        changes = state.evidence.witness(entry.request.tenant, settled.response_id, settled.opened)
+        _apply(changes, position, line, rows, totals)
+
+
+def _apply(changes: tuple[list[Heard], list[Heard]], position: int, cause: Line, rows: Rows, totals: Totals) -> None:
+    """Take back the spans that count no more, and count those that do now."""
+    gone, come = changes
+    for heard in gone:
+        _, row, charges = _counted_span(heard, heard.line, position)
+        undone, lines = taken_back(row, charges, cause, position, whole=True)
+        rows["attempts"].append(undone)
+        rows["charges"] += lines
+        totals.take_back(undone, lines)
+    for heard in come:
+        entry, row, charges = _counted_span(heard, cause, position)
+        rows["attempts"].append(row)
+        rows["charges"] += charges
+        rows["requests"].append(request_row(request_part(entry.request), cause, entry, position))
+        totals.add(entry, charge_rows(cause, entry, position)[1], charges, row)
+
+
+def _counted_span(heard: Heard, cause: Line, position: int) -> tuple[RequestEntry, Row, list[Row]]:
+    """The rows of a span that counts, because of the entry `cause`."""
+    line, entry = heard.line, _decode(heard.line)
+    attempt, settled, close = entry.attempt, entry.settlement, entry.close
+    if attempt is None or settled is None or close is None:
+        raise BrokenPromise(
+            f"lane {line.lane}, entry {line.sequence}: {line.kind} without attempt, settlement or close"
+        )
+    opened = Opened(line.kind, line.lane, line.sequence, line.digest, position)
+    charges, amounts = charge_rows(cause, entry, position)
+    row = (
+        *request_part(entry.request),
+        *attempt_part(attempt, settled.opened, opened),
+        *outcome_part(attempt, settled, entry.rating, amounts, close.route, Counted(1, 1, 0), SPAN),
+        *origin(cause, position),
+    )
+    return entry, row, charges
 
 
 def _batch_closed(state: State, position: int, line: Line, rows: Rows, totals: Totals) -> None:
@@ -367,6 +424,7 @@ _STEPS: Final[dict[str, Callable[[State, int, Line, Rows, Totals], None]]] = {
     "request.closed": _close,
     "batch.opened": _batch_opened,
     "line.settled": _line_settled,
+    "span.settled": _span_settled,
     "batch.closed": _batch_closed,
     "lane.opened": _lane_opened,
     "lane.closed": _lane_closed,

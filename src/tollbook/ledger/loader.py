@@ -20,6 +20,7 @@ from tollbook.journal.objects import ObjectStore
 from tollbook.journal.replay import Batch, replay
 from tollbook.ledger import location
 from tollbook.ledger.fold import Opening, Rows, Standing, State, decode_lanes, fold
+from tollbook.ledger.hearing import gather, holds_spans
 from tollbook.ledger.housekeeping import Housekeeping, Upkeep
 from tollbook.ledger.lake import Lake, retried
 from tollbook.ledger.lines import open_batches
@@ -71,11 +72,12 @@ class Writer:
         """
         rows: Rows = defaultdict(list)
         state = self._known_state()
+        fresh = [batch for batch in batches if batch.position > state.position]
         try:
             with _no_collection():
-                for batch in batches:
-                    if batch.position > state.position:
-                        fold(state, batch, rows)
+                gather(self._lake, state.evidence, fresh)
+                for batch in fresh:
+                    fold(state, batch, rows)
                 if rows:
                     retried(lambda: self._commit(rows))
         except BaseException:
@@ -139,6 +141,7 @@ class Writer:
         self._has_open = bool(self._state.open)
         self._state.unsettled = _unsettled(lake)
         self._state.batches = open_batches(lake)
+        self._state.evidence.active = holds_spans(lake)
 
 
 class Loader:

@@ -36,7 +36,7 @@ COUNTS: Final = {
 """Counts of a report and the columns they sum."""
 
 _CALENDAR: Final = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
-_ABSENT: Final = frozenset({"unit", "entity", "cost_centre", "dialect"})
+_ABSENT: Final = frozenset({"unit", "entity", "cost_centre"})
 """Dimensions of the word list that no entry of traffic carries; most of these the registry tells."""
 _PLACED: Final = frozenset({"tenant", "unit", "entity", "cost_centre"})
 """Dimensions that the registry tells."""
@@ -251,7 +251,7 @@ class _Statements:
         self._structure = structure
         self.parameters: dict[str, Any] = {"position": position}
         self._decoders: list[tuple[int, Callable[..., Any]]] = []
-        self._source = facts(self._conditions(), with_route="route" in query.by)
+        self._source = facts(self._conditions(), with_route="route" in query.by, with_dialect="dialect" in query.by)
         self._span = self._offsets(lake) if _CALENDAR.keys() & set(query.by) else Offsets([], [0])
         self._expressions: list[str] = []
         for name in query.by:

@@ -46,6 +46,14 @@ _AMOUNT_LIMIT: Final = 10**18
 _TOKEN_CLASSES: Final = frozenset(TOKEN_CLASSES)
 
 
+SPAN: Final = "span"
+
+
+def source_of(entry: RequestEntry) -> str:
+    """By which door an entry's record came in."""
+    return "gateway" if entry.span is None else SPAN
+
+
 class Opened(NamedTuple):
     """Where an attempt was opened: kind, lane, sequence, digest and position of its opening entry."""
 
@@ -110,7 +118,7 @@ def attempt_part(attempt: Attempt, occurred: int, opened: Opened) -> Row:
     return (
         attempt.number,
         attempt.vendor,
-        attempt.vendor_key,
+        attempt.vendor_key or None,
         attempt.vendor_key_id,
         attempt.project,
         attempt.workspace,
@@ -128,7 +136,13 @@ def attempt_part(attempt: Attempt, occurred: int, opened: Opened) -> Row:
 
 
 def outcome_part(
-    attempt: Attempt, settled: Settlement, rating: Rating | None, amounts: Amounts, route: str | None, counted: Counted
+    attempt: Attempt,
+    settled: Settlement,
+    rating: Rating | None,
+    amounts: Amounts,
+    route: str | None,
+    counted: Counted,
+    source: str = "gateway",
 ) -> Row:
     """`OUTCOME_COLUMNS` of a settled attempt."""
     usage = settled.usage or {}
@@ -164,7 +178,7 @@ def outcome_part(
         settled.billable,
         settled.borne_by,
         "estimated" if settled.basis == "estimated" else "recorded",
-        "gateway",
+        source,
         counted.requests,
         counted.attempts,
         int(rating is not None and (rating.unpriced is not None or amounts.expected is None)),
@@ -191,7 +205,7 @@ def request_row(asked: Row, line: Line, entry: RequestEntry, position: int) -> R
         close.basis,
         close.client,
         close.replay_of,
-        "gateway",
+        source_of(entry),
         int(settled is None),
         *origin(line, position),
     )
@@ -237,9 +251,12 @@ def opened_of(row: Row) -> Opened:
     return Opened(*row[_OPENED : _OPENED + len(Opened._fields)])
 
 
-def taken_back(row: Row, charges: list[Row], line: Line, position: int) -> tuple[Row, list[Row]]:
+def taken_back(
+    row: Row, charges: list[Row], line: Line, position: int, *, whole: bool = False
+) -> tuple[Row, list[Row]]:
     """The rows that undo an attempt's row and its lines: amounts, quantities and counts below zero, nothing counted
-    as an attempt or request. `line` is the entry that stands instead."""
+    as an attempt or request; with `whole`, the attempt and the request are not counted any more either. `line` is the
+    entry that stands instead."""
     tail = origin(line, position)
 
     def negative(row: Row, columns: frozenset[int]) -> list[Any]:
@@ -247,7 +264,7 @@ def taken_back(row: Row, charges: list[Row], line: Line, position: int) -> tuple
 
     undone = negative(row, _SUMMED)
     for place in _NOT_COUNTED:
-        undone[place] = 0
+        undone[place] = -row[place] if whole else 0
     lines = [(*negative(charge, _CHARGED)[: -len(tail)], *tail) for charge in charges]
     return (*undone[: -len(tail)], *tail), lines
 
@@ -275,6 +292,34 @@ def closed_batch_row(
     """The row of a batch that is closed."""
     told = (_pairs(said.told), _pairs(settled), differs or None)
     return (*facts, said.status, said.ended, said.problem, *told, *origin(line, position))
+
+
+def span_row(line: Line, entry: RequestEntry, position: int) -> Row:
+    """The row of a span, whether it counts or not."""
+    span, settled = entry.span, entry.settlement
+    if span is None or settled is None:
+        raise BrokenPromise(f"lane {line.lane}, entry {line.sequence}: {line.kind} without span or settlement")
+    return (
+        entry.request.id,
+        entry.request.tenant,
+        span.trace_id,
+        span.span_id,
+        span.parent,
+        settled.response_id,
+        settled.opened,
+        span.dialect,
+        span.operation,
+        span.grade,
+        span.convention,
+        span.content,
+        span.scope,
+        _pairs(span.reported),
+        None if not span.costs else msgspec.json.encode(span.costs).decode(),
+        span.dropped,
+        settled.flags,
+        line.bytes.decode(),
+        *origin(line, position),
+    )
 
 
 def price_book_row(line: Line, position: int) -> Row:

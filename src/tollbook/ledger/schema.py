@@ -496,6 +496,36 @@ STATEMENTS: Final = Table(
     ),
 )
 
+SPANS: Final = Table(
+    "spans",
+    "spans of inferences as they were received, whether an attempt's row rests on them or they are a further evidence",
+    ("request_id", "lane", "sequence"),
+    "recorded",
+    (
+        *_columns(
+            ("request_id", TEXT, "the request that the span tells of, if no better evidence does"),
+            ("tenant", TEXT, "who is charged: from the ingest key"),
+            ("trace_id", TEXT, "its trace"),
+            ("span_id", TEXT, "its id"),
+            ("parent_id", TEXT, "the nearest inference around it, else the span above"),
+            ("response_id", TEXT, "the id in the vendor's answer"),
+            ("occurred", INSTANT, "when it began"),
+            ("dialect", TEXT, "the dialect it is in"),
+            ("operation", TEXT, "what was done: chat, embeddings"),
+            ("grade", TEXT, "what it is worth: complete, partial, bare"),
+            ("convention", TEXT, "how its counts were read: nested, disjoint"),
+            ("content", TEXT, "digest of what was read of it"),
+            ("scope", TEXT, "the instrumentation that made it"),
+            ("reported", COUNT_MAP, "the counts as they were told"),
+            ("costs", TEXT, "costs that its emitter computed, as JSON; nothing is charged by them"),
+            ("dropped", COUNT, "attributes that its emitter left out"),
+            ("flags", TEXTS, "what was odd"),
+            ("entry", TEXT, "the entry's line"),
+        ),
+        *ORIGIN_COLUMNS,
+    ),
+)
+
 STATEMENT_LINES: Final = Table(
     "statement_lines",
     "the lines of vendors' documents, as they were read when they were taken in",
@@ -535,6 +565,11 @@ STATEMENT_LINES: Final = Table(
     ),
 )
 
+        ),
+        *ORIGIN_COLUMNS,
+    ),
+)
+
 TABLES: Final = (
     REQUESTS,
     ATTEMPTS,
@@ -552,6 +587,7 @@ TABLES: Final = (
     ADJUSTMENTS,
     STATEMENTS,
     STATEMENT_LINES,
+    SPANS,
 )
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from tollbook.core.usage import TOKEN_CLASSES
 from tollbook.journal.entry import RequestEntry
-from tollbook.ledger.rows import Amounts, Row
+from tollbook.ledger.rows import Amounts, Row, source_of
 from tollbook.ledger.schema import ATTEMPTS, CHARGES, REQUESTS, TOTAL_COUNTS, TOTAL_DIMENSIONS
 
 GRAIN: Final = 15 * 60 * 1_000_000
@@ -56,7 +56,7 @@ class Totals:
             settled.tier,
             settled.outcome,
             settled.basis,
-            "gateway",
+            source_of(entry),
             rating.currency if rating else None,
             rating.number if rating else None,
         )

@@ -18,7 +18,9 @@ from tollbook.ledger.adjustments import of_request
 from tollbook.ledger.batch import SHOWN_LINES, batch_of
 from tollbook.ledger.lake import Lake
 from tollbook.ledger.reader import Document, Position, Reader, position_of, provenance, read
+from tollbook.ledger.rows import SPAN
 from tollbook.ledger.schema import ATTEMPTS, CHARGES, OPEN_ATTEMPTS, REQUESTS, Table, quote
+from tollbook.ledger.spans import spans_of
 from tollbook.ledger.values import as_folded
 
 OPERATOR: Final = "operator"
@@ -63,6 +65,8 @@ def trace(
     def query(lake: Lake) -> Document:
         rows = _Rows(lake, request_id)
         facts = rows.facts()
+        if facts is not None and not rows.settled and rows.every:
+            raise NotFound(f"request {request_id} is counted as another: {_better(lake, rows)}")
         hidden = tenant is not None and facts is not None and facts["tenant"] != tenant
         if facts is None or hidden or (allowed is not None and facts["workload"] not in allowed):
             raise NotFound(f"the book holds no request {request_id}; a request appears within a second of its end")
@@ -80,12 +84,15 @@ class _Rows:
         self.requests = _select(lake, REQUESTS, request_id, "position, lane, sequence")
         settled = _select(lake, ATTEMPTS, request_id, "number, rating NULLS FIRST, position, lane, sequence")
         self.every = settled
-        self.settled = list({row["number"]: row for row in settled}.values())
+        self.settled = list({row["number"]: row for row in _standing(settled)}.values())
+        self.spans = spans_of(lake, request_id, settled)
         self.open = _select(lake, OPEN_ATTEMPTS, request_id, "number")
         charges = _select(lake, CHARGES, request_id, "number, rating, position, lane, sequence, line")
         self.charges = {
             row["number"]: [
-                line for line in charges if _origin(line) == _origin(row) and line["rating"] == row["rating"]
+                line
+                for line in charges
+                if _origin(line) == _origin(row) and line["rating"] == row["rating"] and line["quantity"] >= 0
             ]
             for row in self.settled
         }
@@ -124,6 +131,7 @@ def _document(
         "entries": _entries(rows)
         + [dict(one) for one in dict.fromkeys(tuple(one["entry"].items()) for one in adjusted)],
         "adjustments": [{name: value for name, value in one.items() if name != "entry"} for one in adjusted],
+        "evidence": rows.spans if view == OPERATOR else [],
         "provenance": provenance(
             parameters, position, books=books if view == OPERATOR else [], rows=len(attempts), control_totals=control
         ),
@@ -164,7 +172,7 @@ def _request(rows: _Rows, facts: Document, view: str) -> Document:
         "basis": (None if rows.was_revised else row.get("basis"))
         or weakest_basis([attempt["basis"] for attempt in rows.settled]),
         "maturity": _maturity(rows),
-        "source": "gateway",
+        "source": (every[0].get("source") if every else None) or "gateway",
         "endpoint": facts["endpoint"],
         "error": row.get("error"),
         "client": row.get("client"),
@@ -313,6 +321,27 @@ def _texts(amounts: Document) -> Document:
 
 def _without(document: Document, withheld: frozenset[str]) -> Document:
     return {name: value for name, value in document.items() if name not in withheld}
+
+
+def _standing(rows: list[Document]) -> list[Document]:
+    """The rows that stand: of a span that was taken back none, unless it came to count again."""
+    spans = [row for row in rows if row["source"] == SPAN]
+    if not spans:
+        return rows
+    if sum(row["attempts"] for row in spans) <= 0:
+        return [row for row in rows if row["source"] != SPAN]
+    return sorted((row for row in rows if row["attempts"] > 0), key=lambda row: (row["number"], row["position"]))
+
+
+def _better(lake: Lake, rows: "_Rows") -> str:
+    """Which requests count instead of a span's that was taken back."""
+    last = rows.every[-1]
+    found = lake.rows(
+        "SELECT request_id FROM attempts WHERE tenant = $1 AND response_id = $2 GROUP BY request_id "
+        "HAVING sum(attempts) > 0 ORDER BY request_id",
+        [last["tenant"], last["response_id"]],
+    )
+    return ", ".join(str(row[0]) for row in found) or "the inferences below it, of which it is the sum"
 
 
 def _origin(row: Document) -> tuple[str, int]:

@@ -1,0 +1,1 @@
+"""The door for spans: OTLP in, entries of the journal out."""
