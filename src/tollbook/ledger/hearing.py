@@ -18,7 +18,7 @@ _SPAN: Final = "span.settled"
 _ENDS: Final = frozenset({"request.settled", "attempt.settled", "attempt.matched", "line.settled"})
 _RESPONSE: Final = re.compile(rb'"response_id":"([^"\\]{16,256})"')
 _LONGEST_ATTEMPT: Final = 7 * DAY
-_KEPT: Final = "entry, lane, sequence, epoch_us(recorded), digest"
+_KEPT: Final = "line, lane, sequence, epoch_us(recorded), digest"
 
 
 def holds_spans(lake: Lake) -> bool:

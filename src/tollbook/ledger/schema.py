@@ -520,7 +520,7 @@ SPANS: Final = Table(
             ("costs", TEXT, "costs that its emitter computed, as JSON; nothing is charged by them"),
             ("dropped", COUNT, "attributes that its emitter left out"),
             ("flags", TEXTS, "what was odd"),
-            ("entry", TEXT, "the entry's line"),
+            ("line", TEXT, "the line of its entry"),
         ),
         *ORIGIN_COLUMNS,
     ),

@@ -92,9 +92,7 @@ def ingest_status(source: Reader | Path) -> Document:
             "FROM spans GROUP BY tenant, dialect ORDER BY tenant, dialect"
         )
         counted = dict(
-            lake.rows(
-                "SELECT tenant, CAST(sum(attempts) AS BIGINT) FROM attempts WHERE source = 'span' GROUP BY tenant"
-            )
+            lake.rows("SELECT tenant, CAST(sum(attempts) AS BIGINT) FROM attempts WHERE source = 'span' GROUP BY 1")
         )
         foreign = lake.rows(
             "SELECT response_id, list_sort(list(DISTINCT tenant)) FROM ("
