@@ -82,6 +82,17 @@ class DeskBoot(Struct, frozen=True, kw_only=True):
     root: str
 
 
+class IngestBoot(Struct, frozen=True, kw_only=True):
+    """What the ingest needs. `secrets` are those of its keys, by name."""
+
+    settings: Settings
+    root: str
+    release: str
+    lane: str
+    secrets: dict[str, str]
+    heads: str | None = None
+
+
 class FromWorker(Struct, frozen=True, omit_defaults=True):
     """A worker's word: it listens; it needs new lanes because `dead` ones failed; it could not use `unused` ones; it
     goes by the policy of that number."""

@@ -10,7 +10,7 @@ BIND_SECONDS: Final = 15.0
 """How long a former process may hold the port, or the lock."""
 
 
-async def bind(listen: str) -> socket.socket:
+async def bind(listen: str, setting: str = "gateway.listen") -> socket.socket:
     """The listening socket. A former worker that still drains may hold the port for a moment.
 
     Raises BadInput when the address is not one of ours or stays taken.
@@ -22,7 +22,7 @@ async def bind(listen: str) -> socket.socket:
             return socket.create_server((host.strip("[]"), int(port)), backlog=1024, family=_family(host))
         except OSError as fault:
             if asyncio.get_running_loop().time() > until:
-                raise BadInput(f"gateway.listen: cannot listen on {listen}: {fault.strerror or fault}") from fault
+                raise BadInput(f"{setting}: cannot listen on {listen}: {fault.strerror or fault}") from fault
         await asyncio.sleep(0.1)
 
 

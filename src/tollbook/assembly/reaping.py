@@ -61,6 +61,14 @@ class Registrar:
         self._lane.sync()
         return names
 
+    def register_one(self, role: str) -> str:
+        """A new lane for a writer of another role, on record. Raises JournalUnavailable."""
+        name = self._book.new_lane_name(role)
+        self._mine.add(name)
+        self._append("lane.opened", LaneOpened(lane=name, role=role))
+        self._lane.sync()
+        return name
+
     def record(self, kind: str, payload: Struct) -> None:
         """One entry, durable. Raises JournalUnavailable."""
         self._append(kind, payload)

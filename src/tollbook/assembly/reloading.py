@@ -11,7 +11,7 @@ from tollbook.core.settings import Secrets, Settings
 Source = Callable[[], tuple[Settings, Secrets]]
 """Reads the configuration and its secrets anew. Raises BadConfiguration."""
 
-FIXED: Final = ("book", "gateway.listen", "gateway.tls", "gateway.workers", "journal", "estimates")
+FIXED: Final = ("book", "gateway.listen", "gateway.tls", "gateway.workers", "journal", "estimates", "ingest")
 """What only a restart changes: sockets, processes, what they load, and lanes are made by it."""
 
 

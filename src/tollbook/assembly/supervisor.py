@@ -23,6 +23,7 @@ from tollbook.assembly.boot import (
     DeskBoot,
     FromDesk,
     FromWorker,
+    IngestBoot,
     LaneNames,
     Policy,
     ToDesk,
@@ -154,6 +155,8 @@ class Supervisor:
             await self._succeed(former)
             seeding.cancel()
         book = [self._task(self._keep(name, once, self._closing)) for name, once in self._book_children()]
+        door = await self._open_ingest()
+        ingest = [self._task(self._keep("ingest", self._ingest(registrar, door), self._stopping))] if door else []
         reaping = self._task(self._reap(registrar))
         succession = Succession(
             root,
@@ -172,6 +175,9 @@ class Supervisor:
         listener.close()  # who connects from now on is told at once that nobody listens, unless another does
         self._alone.set()
         await self._stop(workers, lambda name: name.startswith("worker"), settings.gateway.shutdown_grace)
+        await self._stop(ingest, lambda name: name == "ingest", 0)
+        if door is not None:
+            door.close()
         await asyncio.wait([reaping, *self._reapings])
         beating.cancel()
         with contextlib.suppress(JournalUnavailable):
@@ -390,9 +396,43 @@ class Supervisor:
 
         return once
 
+    async def _open_ingest(self) -> socket.socket | None:
+        """The socket of the door for spans, if there is one; it outlives the processes that serve it."""
+        wanted = self._settings.ingest
+        if wanted is None:
+            return None
+        door = await bind(wanted.http, "ingest.http")
+        say(f"spans are taken in at http://{address_of(door)}/v1/traces")
+        return door
+
+    def _ingest(self, registrar: Registrar, door: socket.socket) -> Callable[[str], Awaitable[Running | None]]:
+        async def once(name: str) -> Running | None:
+            try:
+                lane = registrar.register_one("ingest")
+            except JournalUnavailable as fault:
+                say(str(fault))
+                return None
+            boot = IngestBoot(
+                settings=self._settings,
+                root=str(self._book.root),
+                release=self._release,
+                lane=lane,
+                secrets=self._secrets.ingest,
+                heads=known_heads(self._book),
+            )
+            running = await self._start(name, "tollbook.assembly.ingesting", boot, door.fileno())
+            code = await running.process.wait()
+            running.channel.close()
+            reaping = self._task(registrar.reap([lane], "ended" if code == 0 else "died"))
+            self._reapings.add(reaping)
+            reaping.add_done_callback(self._reapings.discard)
+            return running
+
+        return once
+
     async def _start(self, name: str, module: str, told: Struct, *descriptors: int) -> Running:
         running = self._children[name] = await start(module, told, descriptors)
-        end = self._stopping if name.startswith("worker") else self._closing
+        end = self._stopping if name.startswith(("worker", "ingest")) else self._closing
         if end.is_set():  # it was told while this one was not there yet
             terminate(running)
         return running

@@ -21,6 +21,7 @@ from tollbook.cli import (
     explain,
     find,
     identity,
+    ingest,
     init,
     key,
     limit,
@@ -110,6 +111,7 @@ app.add_typer(dispute.app, name="dispute")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(statement.app, name="statement")
 app.add_typer(prices.app, name="prices")
+app.add_typer(ingest.app, name="ingest")
 app.add_typer(charging.app, name="charging")
 app.add_typer(route.app, name="route")
 app.add_typer(signing_key.app, name="signing-key")

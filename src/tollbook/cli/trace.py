@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from tollbook.cli import screen
 from tollbook.cli.names import names_of
@@ -16,7 +17,10 @@ Document = dict[str, Any]
 
 
 def trace(
-    request: Annotated[str, typer.Argument(metavar="ID", help="A request id, or the beginning of one.")],
+    request: Annotated[str | None, typer.Argument(metavar="ID", help="A request id, or the beginning of one.")] = None,
+    trace_id: Annotated[
+        str | None, typer.Option("--trace-id", help="Instead of a request: list the requests of a trace.")
+    ] = None,
     tenant_view: Annotated[
         bool, typer.Option("--tenant-view", help="As the tenant sees it: its own amounts, no vendor keys or prices.")
     ] = False,
@@ -31,12 +35,36 @@ def trace(
     from tollbook.ledger import trace as tracing
 
     root = book_root(config, book)
+    if (request is None) is (trace_id is None):
+        raise BadInput("say one request's ID, or --trace-id and a trace's")
+    if trace_id is not None:
+        show_trace(root, trace_id, json=json)
+        return
+    assert request is not None
     view = tracing.TENANT if tenant_view else tracing.OPERATOR
     document = tracing.trace(root, _whole_id(root, request), view=view, lines=lines)
     if json:
         screen.print_json(document)
     else:
         screen.console().print(show_story(with_names(root, document)))
+
+
+def show_trace(root: Path, trace_id: str, *, json: bool) -> None:
+    """The requests of a trace."""
+    from tollbook.ledger.spans import requests_of_trace
+
+    document = requests_of_trace(root, trace_id)
+    if json:
+        screen.print_json(document)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("occurred", "request", "tenant", "source", "model", "amount"):
+        table.add_column(title)
+    for row in document["requests"]:
+        texts = (screen.words(row[name]) for name in ("request_id", "tenant", "source", "model"))
+        amount = screen.exact_money(row["amount"], row["currency"])
+        table.add_row(screen.instant(row["occurred_at"]), *texts, amount)
+    screen.console().print(table)
 
 
 def with_names(root: Path, document: Document) -> Document:

@@ -19,6 +19,7 @@ def check(settings: Settings, reader: Reader) -> None:
         _check_model(settings, name, known["vendors"], reader)
     for name, tenant in settings.tenants.items():
         _check_tenant(tenant, ("tenants", name), known["models"], reader)
+    _check_ingest(settings, known["tenants"], reader)
     _check_secrets(settings, reader)
     _check_access_keys(settings, reader)
 
@@ -38,6 +39,17 @@ def _check_gateway(settings: Settings, reader: Reader) -> None:
             ("estimates", "tokenizer"),
             "found 'bpe', which needs bpe-openai; install tollbook[tokenizers] or say bytes",
         )
+
+
+def _check_ingest(settings: Settings, tenants: Iterable[str], reader: Reader) -> None:
+    if settings.ingest is None:
+        return
+    port = int(settings.ingest.http.rpartition(":")[2])
+    if port > 65_535:
+        reader.problem(("ingest", "http"), f"found port {port}; allowed: a port from 0 to 65535")
+    _check_unique([key.name for key in settings.ingest.keys], ("ingest", "keys"), reader)
+    for index, key in enumerate(settings.ingest.keys):
+        _check_known("tenant", [key.tenant], tenants, ("ingest", "keys", index, "tenant"), reader)
 
 
 def _check_vendor(vendor: Vendor, place: Place, tenants: Iterable[str], reader: Reader) -> None:

@@ -31,9 +31,20 @@ def resolve(settings: Settings, base: Path, environ: Mapping[str, str] = os.envi
         other = owners.setdefault(secret, place) if kind == "tenants" else place
         if other != place:
             problems.append(f"{place}: the same secret as {other}; give each its own")
+    ingest: dict[str, str] = {}
+    for one in settings.ingest.keys if settings.ingest is not None else ():
+        place = f"ingest.keys.{one.name}"
+        try:
+            ingest[one.name] = secret_of(one.secret, base, environ)
+        except BadConfiguration as missing:
+            problems.append(f"{place}: {missing}")
+            continue
+        other = owners.setdefault(ingest[one.name], place)
+        if other != place:
+            problems.append(f"{place}: the same secret as {other}; give each its own")
     if problems:
         raise BadConfiguration("\n".join(["secrets cannot be had:", *(f"  {problem}" for problem in problems)]))
-    return Secrets(found["vendors"], found["tenants"])
+    return Secrets(found["vendors"], found["tenants"], ingest)
 
 
 def references(settings: Settings) -> list[tuple[str, str, str, str]]:

@@ -468,6 +468,35 @@ class Following(Struct, frozen=True, kw_only=True):
     ] = 120.0
 
 
+class IngestKey(Struct, frozen=True, kw_only=True):
+    """A key that an emitter of spans presents, as `authorization: Bearer`. It says whose the spans are."""
+
+    name: Annotated[Name, Meta(description="Our name for the key: the dimension `key`.")]
+    tenant: Annotated[Name, Meta(description="The tenant that is charged, whatever a span says.")]
+    secret: Annotated[str, Meta(extra=_SECRET, description=_KEPT_IN)]
+    workload: Annotated[Name | None, Meta(description="The tenant's workload that the spans are of.")] = None
+
+    def __repr__(self) -> str:
+        return f"IngestKey({self.name!r}, {reference_of(self.secret)})"
+
+
+class Ingest(Struct, frozen=True, kw_only=True):
+    """The door for spans of other gateways and instrumentations (OTLP)."""
+
+    http: Annotated[
+        str,
+        Meta(
+            pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$",
+            title="host:port",
+            description="Host and port of OTLP/HTTP (`/v1/traces`); port 0 takes a free one.",
+        ),
+    ] = "127.0.0.1:4318"
+    keys: Annotated[tuple[IngestKey, ...], Meta(min_length=1, description="Who may send, each for one tenant.")]
+    body_limit: Annotated[
+        int, Meta(ge=_KIB, extra=_SIZE, description="Longest body after decompression; a longer one is 413.")
+    ] = 20 * _MIB
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """A whole configuration. `digest` is taken over its canonical form, secrets given by their reference."""
 
@@ -477,6 +506,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     journal: Journal = Journal()
     estimates: Estimates = Estimates()
     following: Following = Following()
+    ingest: Annotated[Ingest | None, Meta(description="Take spans of others in. Absent: no such door.")] = None
     charging: Annotated[
         str | None,
         Meta(description="A file of rules that say who bears an attempt; none: those that `charging show` prints."),
@@ -488,10 +518,12 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Secrets(Struct, frozen=True):
-    """The secrets themselves: by vendor or tenant, then by key name. Kept in memory, never written to a file."""
+    """The secrets themselves: by vendor or tenant, then by key name; those of the ingest by key
+    name. Kept in memory, never written to a file."""
 
     vendors: dict[str, dict[str, str]]
     tenants: dict[str, dict[str, str]]
+    ingest: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Secrets(of {len(self.vendors)} vendors and {len(self.tenants)} tenants)"

@@ -155,16 +155,17 @@ class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Settlement(Struct, omit_defaults=True, kw_only=True):
     """How an attempt ended, as far as we know.
 
-        `opened` is the recorded instant of the opening entry, which is when the vendor's work occurred; `sequence` is the
-    number of that entry. A line of a batch has no opening entry: `opened` is when the vendor says it was done, else when
-        the batch ended, and `sequence` is -1; nor has a span, whose start is `opened`. `usage` is in disjoint classes; `basis` says how we know it, `method`
-        and `bound` (the most it can be, per class) how an estimate was made; `shares` is usage inside the answer that other
-        models did, each with its model, and is not in `usage`; `processing` is `batch` for a line of a batch; `raw` is the
-        vendor's own usage object. `billable`: does the vendor bill it (absent: unknown). `delivered` is the number of
-        answer bytes passed to the client. `charging` names the rules by which `borne_by` was decided, where they are not
-        those of the configuration the lane was begun with. `made` are the vendor objects that the answer created, each its
-        kind and the keyed digest of its id; `vendor_cost` is the vendor's own figure in US dollars, never charged by;
-        `provider` did the work where the vendor is a broker.
+    `opened` is the recorded instant of the opening entry, which is when the vendor's work occurred; `sequence` is the
+    number of that entry. A line of a batch has no opening entry: `opened` is when the vendor says it was done, else
+    when the batch ended, and `sequence` is -1. `usage` is in disjoint classes; `basis` says how we know it, `method`
+    and `bound` (the most it can be, per class) how an estimate was made; `shares` is usage inside the answer that other
+    models did, each with its model, and is not in `usage`; `processing` is `batch` for a line of a batch; `raw` is the
+    vendor's own usage object. `billable`: does the vendor bill it (absent: unknown). `delivered` is the number of
+    answer bytes passed to the client. `charging` names the rules by which `borne_by` was decided, where they are not
+    those of the configuration the lane was begun with. `made` are the vendor objects that the answer created, each its
+    kind and the keyed digest of its id; `vendor_cost` is the vendor's own figure in US dollars, never charged by;
+    `provider` did the work where the vendor is a broker. A span
+    has no opening entry either: `opened` is its start.
     """
 
     opened: int
