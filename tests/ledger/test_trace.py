@@ -69,7 +69,7 @@ def test_the_object_has_the_published_fields_in_their_order(tmp_path: Path) -> N
     opened = story.open()
     story.settle(opened)
     told = trace(load(tmp_path, story.heads()), opened.request.id)
-    assert list(told) == ["request", "attempts", "batch", "entries", "adjustments", "provenance"]
+    assert list(told) == ["request", "attempts", "batch", "entries", "adjustments", "evidence", "provenance"]
     assert list(told["request"])[: len(REQUEST_FIELDS)] == REQUEST_FIELDS
     assert list(told["attempts"][0])[: len(ATTEMPT_FIELDS)] == ATTEMPT_FIELDS
     assert list(told["attempts"][0]["charges"][0])[:3] == ["class", "quantity", "unit_price_usd"]

@@ -21,14 +21,25 @@ _SETTLED: Final = (*_OPENED, "model_served", "model", "region", "tier", "outcome
 _MONEY: Final = ("amount_list", "amount_expected", "amount_recharge", "currency", "price_book", "usage_other")
 
 
-def facts(where: str, *, with_route: bool, with_dialect: bool = False) -> str:
-    """The statement that gives all facts at `$position` for which the condition `where` holds.
+_TAKEN_BACK: Final = (
+    "SELECT request_id FROM attempts WHERE source = 'span' AND position <= $position "
+    "GROUP BY request_id HAVING sum(attempts) = 0"
+)
+"""Requests of spans that a better evidence has taken the place of: their rows come to nothing."""
+
+
+def facts(where: str, *, with_route: bool, with_dialect: bool = False, with_spans: bool = False) -> str:
+    """The statement that gives all facts at `$position` for which the condition `where` holds. `with_spans`: the ledger
+    holds spans.
 
     The route of a request stands on its last attempt; `with_route` looks it up for the others. `known` is the position
     at which a fact became known; of what is still open, the one that is asked for.
     """
+    settled = _settled(with_route)
+    if with_spans:
+        settled += f" AND request_id NOT IN ({_TAKEN_BACK})"
     sources = (
-        _with_dialect(_settled(with_route)) if with_dialect else _settled(with_route),
+        _with_dialect(settled) if with_dialect else settled,
         _open("attempts", "opened_position <= $position AND position > $position AND attempts = 1"),
         _open("open_attempts", "opened_position <= $position"),
         _bare_requests(),

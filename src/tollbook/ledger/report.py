@@ -18,6 +18,7 @@ from tollbook.core.usage import TOKEN_CLASSES, class_order
 from tollbook.core.vocabulary import DIMENSIONS
 from tollbook.ledger.adjustments import in_report
 from tollbook.ledger.facts import MEASURES, facts
+from tollbook.ledger.hearing import holds_spans
 from tollbook.ledger.lake import Lake
 from tollbook.ledger.reader import Document, Position, Reader, position_of, provenance, read
 from tollbook.ledger.schema import literal, quote
@@ -251,7 +252,12 @@ class _Statements:
         self._structure = structure
         self.parameters: dict[str, Any] = {"position": position}
         self._decoders: list[tuple[int, Callable[..., Any]]] = []
-        self._source = facts(self._conditions(), with_route="route" in query.by, with_dialect="dialect" in query.by)
+        self._source = facts(
+            self._conditions(),
+            with_route="route" in query.by,
+            with_dialect="dialect" in query.by,
+            with_spans=holds_spans(lake),
+        )
         self._span = self._offsets(lake) if _CALENDAR.keys() & set(query.by) else Offsets([], [0])
         self._expressions: list[str] = []
         for name in query.by:

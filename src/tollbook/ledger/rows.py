@@ -117,7 +117,7 @@ def attempt_part(attempt: Attempt, occurred: int, opened: Opened) -> Row:
     """`ATTEMPT_COLUMNS` of an attempt."""
     return (
         attempt.number,
-        attempt.vendor,
+        attempt.vendor or None,
         attempt.vendor_key or None,
         attempt.vendor_key_id,
         attempt.project,
