@@ -214,7 +214,7 @@ def test_costs_are_kept_as_text_beside() -> None:
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)
-NAMES = sorted({name for _, attributes, _, _ in CASES.values() for name in attributes}) + ["x", "operation.cost"]
+NAMES = [*sorted({name for _, attributes, _, _ in CASES.values() for name in attributes}), "x", "operation.cost"]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
