@@ -29,6 +29,7 @@ FROZEN = HERE / f"journal-v1.schema-{SCHEMA_VERSION}.json"
 """Digests by table. A new schema version brings a file of its own; the ones before stay as they were."""
 FROZEN_DISPUTES = HERE / f"journal-v1-disputes.schema-{SCHEMA_VERSION}.json"
 FROZEN_STATEMENTS = HERE / f"journal-v1-statements.schema-{SCHEMA_VERSION}.json"
+FROZEN_SPANS = HERE / f"journal-v1-spans.schema-{SCHEMA_VERSION}.json"
 FROZEN_REGISTRY = HERE / f"journal-v1-registry.schema-{SCHEMA_VERSION}.json"
 """Those of the book that has the kinds of entries which came with the registry."""
 
@@ -93,6 +94,15 @@ def test_the_book_with_evidence_reads_as_it_was_written(tmp_path: Path) -> None:
     assert report(root, [])["total"]["requests"] > 0
 
 
+def test_the_book_with_spans_rebuilds_to_its_digests(tmp_path: Path) -> None:
+    """Of five spans of one answer, one of them sent twice, the best counts; the sum around one of them does not."""
+    root = rebuilt(tmp_path, "journal-v1-spans")
+    assert read(root, digests_of) == json.loads(FROZEN_SPANS.read_text())
+    rows = {row["dimensions"]["source"]: row for row in report(root, ["source"])["rows"]}
+    assert (rows["span"]["requests"], rows["span"]["usage"]["input"]) == (1, 20)
+    assert check_totals(root).different == []
+
+
 def test_a_new_schema_changes_no_table_that_was_there() -> None:
     """What older releases digested, this one digests to the same."""
     former = json.loads((HERE / "journal-v1.schema-3.json").read_text())
@@ -134,6 +144,7 @@ def test_it_holds_every_kind_of_ending(book: Path) -> None:
         "adjustments",
         "statements",
         "statement_lines",
+        "spans",
     }
 
 
@@ -146,4 +157,4 @@ def test_its_retried_request_can_be_told(book: Path) -> None:
     told = trace(book, read(book, longest))
     assert [attempt["outcome"] for attempt in told["attempts"]] == ["rate_limited", "timeout", "ok"]
     assert told["request"]["amount"] is None
-    assert len(told["entries"]) == 6
+    assert len(told["entries"]) == 6, "spans"
