@@ -79,7 +79,7 @@ def test_every_problem_is_told_at_once_with_its_line() -> None:
         "line 13: models.fast.targets[1].vendor: found 'opnai', an unknown vendor; allowed: claude, openai; "
         "did you mean openai?",
         "line 17: gatway: found 'gatway', an unknown setting; allowed: book, charging, estimates, following, gateway, "
-        "journal, models, tenants, vendors; did you mean gateway?",
+        "ingest, journal, models, tenants, vendors; did you mean gateway?",
     ]
 
 

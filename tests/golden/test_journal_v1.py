@@ -141,10 +141,10 @@ def test_it_holds_every_kind_of_ending(book: Path) -> None:
         "registry",
         "transfers",
         "batches",
+        "spans",
         "adjustments",
         "statements",
         "statement_lines",
-        "spans",
     }
 
 
@@ -157,4 +157,4 @@ def test_its_retried_request_can_be_told(book: Path) -> None:
     told = trace(book, read(book, longest))
     assert [attempt["outcome"] for attempt in told["attempts"]] == ["rate_limited", "timeout", "ok"]
     assert told["request"]["amount"] is None
-    assert len(told["entries"]) == 6, "spans"
+    assert len(told["entries"]) == 6

@@ -66,13 +66,8 @@ def test_json_of_any_shape_is_read_or_refused(span: Any, whole: Any) -> None:
 def test_ids_that_are_none_are_rejected_and_the_others_taken() -> None:
     """Zeros, odd lengths and text are no ids."""
     good = {"traceId": "ab" * 16, "spanId": "cd" * 8}
-    bad = [
-        {**good, "traceId": "00" * 16},
-        {**good, "spanId": "c"},
-        {**good, "spanId": 5},
-        {},
-        {**good, "traceId": "zz"},
-    ]
+    changes = ({"traceId": "00" * 16}, {"spanId": "c"}, {"spanId": 5}, {"traceId": "zz"})
+    bad = [{}, *({**good, **change} for change in changes)]
     body = {"resourceSpans": [{"scopeSpans": [{"spans": [good, *bad]}]}]}
     found = decode(msgspec.json.encode(body), JSON)
     assert (len(found.spans), found.rejected) == (1, 5)

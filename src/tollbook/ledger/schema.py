@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from tollbook.core.usage import TOKEN_CLASSES
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 """Raised when a table changes; a ledger of another version is never opened, it is rebuilt beside."""
 
 
@@ -496,36 +496,6 @@ STATEMENTS: Final = Table(
     ),
 )
 
-SPANS: Final = Table(
-    "spans",
-    "spans of inferences as they were received, whether an attempt's row rests on them or they are a further evidence",
-    ("request_id", "lane", "sequence"),
-    "recorded",
-    (
-        *_columns(
-            ("request_id", TEXT, "the request that the span tells of, if no better evidence does"),
-            ("tenant", TEXT, "who is charged: from the ingest key"),
-            ("trace_id", TEXT, "its trace"),
-            ("span_id", TEXT, "its id"),
-            ("parent_id", TEXT, "the nearest inference around it, else the span above"),
-            ("response_id", TEXT, "the id in the vendor's answer"),
-            ("occurred", INSTANT, "when it began"),
-            ("dialect", TEXT, "the dialect it is in"),
-            ("operation", TEXT, "what was done: chat, embeddings"),
-            ("grade", TEXT, "what it is worth: complete, partial, bare"),
-            ("convention", TEXT, "how its counts were read: nested, disjoint"),
-            ("content", TEXT, "digest of what was read of it"),
-            ("scope", TEXT, "the instrumentation that made it"),
-            ("reported", COUNT_MAP, "the counts as they were told"),
-            ("costs", TEXT, "costs that its emitter computed, as JSON; nothing is charged by them"),
-            ("dropped", COUNT, "attributes that its emitter left out"),
-            ("flags", TEXTS, "what was odd"),
-            ("line", TEXT, "the line of its entry"),
-        ),
-        *ORIGIN_COLUMNS,
-    ),
-)
-
 STATEMENT_LINES: Final = Table(
     "statement_lines",
     "the lines of vendors' documents, as they were read when they were taken in",
@@ -565,6 +535,31 @@ STATEMENT_LINES: Final = Table(
     ),
 )
 
+SPANS: Final = Table(
+    "spans",
+    "spans of inferences as they were received, whether an attempt's row rests on them or they are a further evidence",
+    ("request_id", "lane", "sequence"),
+    "recorded",
+    (
+        *_columns(
+            ("request_id", TEXT, "the request that the span tells of, if no better evidence does"),
+            ("tenant", TEXT, "who is charged: from the ingest key"),
+            ("trace_id", TEXT, "its trace"),
+            ("span_id", TEXT, "its id"),
+            ("parent_id", TEXT, "the nearest inference around it, else the span above"),
+            ("response_id", TEXT, "the id in the vendor's answer"),
+            ("occurred", INSTANT, "when it began"),
+            ("dialect", TEXT, "the dialect it is in"),
+            ("operation", TEXT, "what was done: chat, embeddings"),
+            ("grade", TEXT, "what it is worth: complete, partial, bare"),
+            ("convention", TEXT, "how its counts were read: nested, disjoint"),
+            ("content", TEXT, "digest of what was read of it"),
+            ("scope", TEXT, "the instrumentation that made it"),
+            ("reported", COUNT_MAP, "the counts as they were told"),
+            ("costs", TEXT, "costs that its emitter computed, as JSON; nothing is charged by them"),
+            ("dropped", COUNT, "attributes that its emitter left out"),
+            ("flags", TEXTS, "what was odd"),
+            ("line", TEXT, "the line of its entry"),
         ),
         *ORIGIN_COLUMNS,
     ),
