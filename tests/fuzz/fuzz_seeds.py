@@ -11,6 +11,7 @@ from recorded_wire import BESIDE, EXPECTED, WIRE, adapter_of
 from tollbook.pricing.book import base_book
 from tollbook.providers.contract import Adapter
 from tollbook.providers.registry import ADAPTERS, BY_ENDPOINT
+from tollbook.statements.sources import IMPORTERS
 
 ROOT = Path(__file__).parent.parent
 STREAMS = (".sse", ".array", ".jsonl")
@@ -76,10 +77,24 @@ def _files_of(target: str) -> list[bytes]:
     if target == "price_book":
         header, *lines = base_book().dump().splitlines(keepends=True)
         return [header + b"".join(lines[at : at + 2]) for at in range(0, len(lines), 200)]
+    if target == "statement":
+        return [bytes([number]) + path.read_bytes() for number, path in _statements()]
+    if target == "mapping":
+        return [b"vendor: v\ncolumns: {from: day, amount: cost}\nbucket: day\ncurrency: EUR\nclasses: {In: input}\n"]
     if target == "verified":
         return [bytes([at, 1, at * 7 % 256, at % 4]) + b"x" * (at % 3) for at in range(24)]
     person = {"tenant": "acme", "year": "2026", "kind": "user", "digest": "d" * 64, "value": "a@b", "recorded": 1}
     return [json.dumps(person).encode() + b"\n", b"5\n[]\n{}\n\n"]
+
+
+def _statements() -> list[tuple[int, Path]]:
+    """Samples of each source, with the number of its importer."""
+    places = {"openai_costs": "openai_costs/page", "openai_usage": "openai_usage/page"}
+    found = []
+    for number, kind in enumerate(IMPORTERS):
+        place = (ROOT / "statements").glob(f"{places.get(kind, f'samples/{kind}')}.*")
+        found += [(number, path) for path in sorted(place)]
+    return found
 
 
 def _requests() -> list[bytes]:

@@ -7,6 +7,7 @@ where the stream is cut), so that a fuzzer can choose it too. `python -m tests.f
 
 import asyncio
 import contextlib
+import io
 import json
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -16,12 +17,14 @@ import msgspec
 
 from tollbook import config
 from tollbook.core.faults import BadConfiguration, BadInput, Fault
+from tollbook.core.money import format_decimal, parse_amount
 from tollbook.core.settings import Settings
 from tollbook.core.usage import CLASSES
 from tollbook.gateway.connection import ClientConnection
 from tollbook.gateway.message import ClientRequest, Headers
 from tollbook.gateway.upstream import VendorConnection
 from tollbook.journal.line import Chain, read_lines
+from tollbook.journal.statement import LINE_BYTES, encode_statement_line
 from tollbook.pricing.book import PriceBook
 from tollbook.providers.answer import RAW_LIMIT
 from tollbook.providers.contract import FLAGS, KINDS, Adapter, Call, Estimate, Prepared, Reading
@@ -29,6 +32,9 @@ from tollbook.providers.eventstream import MessageSplitter
 from tollbook.providers.gemini_array import ArraySplitter
 from tollbook.providers.registry import ADAPTERS
 from tollbook.providers.sse import Piece, Splitter, parse_event
+from tollbook.statements.mapped import importer_by, read_mapping
+from tollbook.statements.reading import Reading as StatementReading
+from tollbook.statements.sources import IMPORTERS
 
 INSTANT: Final = 1_795_436_400_000_000
 BASES: Final = {"provider_reported", "computed", "unreported"}
@@ -418,6 +424,31 @@ def price_book(data: bytes) -> None:
 
 Target = Callable[[bytes], None]
 
+
+def statement(data: bytes) -> None:
+    """A vendor's file: lines and problems, or BadInput; lines in order, amounts of the lines the document's totals."""
+    which, data = (data[0], data[1:]) if data else (0, b"")
+    importers = list(IMPORTERS.values())
+    reading = StatementReading(importers[which % len(importers)])
+    try:
+        lines = list(reading.lines(io.BytesIO(data)))
+    except BadInput:
+        return
+    assert [line.line for line in lines] == list(range(1, reading.count + 1))
+    sums: dict[str, int] = {}
+    for line in lines:
+        assert line.begins < line.ends and len(encode_statement_line(line)) < LINE_BYTES
+        if line.amount is not None:
+            sums[line.currency or ""] = sums.get(line.currency or "", 0) + parse_amount(line.amount)
+    assert sums == {currency: parse_amount(format_decimal(total)) for currency, total in reading.totals.items()}
+
+
+def mapping(data: bytes) -> None:
+    """A mapping file: one that can be used, or BadInput."""
+    with contextlib.suppress(BadInput):
+        importer_by(read_mapping(data))
+
+
 TARGETS: Final[dict[str, Target]] = {
     "sse": sse,
     "json_array": json_array,
@@ -430,6 +461,8 @@ TARGETS: Final[dict[str, Target]] = {
     "configuration": configuration,
     "journal_lines": journal_lines,
     "price_book": price_book,
+    "statement": statement,
+    "mapping": mapping,
 }
 
 __all__ = ["TARGETS", "Fault"]

@@ -112,6 +112,22 @@ def test_a_lost_or_changed_object_is_found(book: Path) -> None:
     assert verify(book).findings == []
 
 
+def test_lines_that_went_missing_are_found(book: Path) -> None:
+    """The ledger's lines are counted and summed against the entry, in each currency."""
+    from tollbook.ledger.tieout import check_statements
+
+    take(book)
+    with Loader(book) as loader:
+        loader.catch_up()
+        assert check_statements(book) == (1, [])
+        loader.lake.rows("UPDATE statement_lines SET amount = amount + 0.01 WHERE line = 1")
+        assert check_statements(book) == (1, ["S-1"])
+        loader.lake.rows("UPDATE statement_lines SET amount = amount - 0.01 WHERE line = 1")
+        assert check_statements(book) == (1, [])
+        loader.lake.rows("DELETE FROM statement_lines WHERE line = 5")
+        assert check_statements(book) == (1, ["S-1"])
+
+
 def test_what_is_refused_changes_nothing(book: Path, tmp_path: Path) -> None:
     """No entry, no object, and words that say what to do."""
     before = sorted(path for path in book.rglob("*") if path.is_file())

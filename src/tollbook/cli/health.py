@@ -70,6 +70,7 @@ CHECKS: Final = {
     "housekeeping": "snapshots and files of the ledger are few enough to stay fast",
     "batches": "what vendors tell of batches is the sum of their lines",
     "transfers": "what a transfer takes from one side it gives to the other",
+    "statements": "the lines of vendors' statements are those that were taken in",
     "totals": "the ledger's totals are those of its rows",
 }
 """Everything that is looked at, and what is hoped for."""

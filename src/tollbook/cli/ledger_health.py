@@ -49,6 +49,16 @@ def _check_transfers(reader: "Reader") -> Check:
     return Check("transfers", "ok", f"both sides of {found.compared:,} add up to nothing")
 
 
+def _check_statements(reader: "Reader") -> Check:
+    from tollbook.ledger.tieout import check_statements
+
+    found = check_statements(reader)
+    if found.different:
+        told = f"{len(found.different):,} of {found.compared:,} have other lines: {', '.join(found.different[:SHOWN])}"
+        return Check("statements", "broken", told, "run `tollbook rebuild`; if they stay, `tollbook verify`")
+    return Check("statements", "ok", f"{found.compared:,} have the lines and sums that their entries say")
+
+
 def _checks(root: Path, reader: "Reader", position: int) -> Iterator[Check]:
     from tollbook.journal.heads import recover
     from tollbook.ledger.housekeeping import figures
@@ -67,6 +77,7 @@ def _checks(root: Path, reader: "Reader", position: int) -> Iterator[Check]:
         yield Check("housekeeping", "warning", str(fault), "start `tollbook serve`, or run `tollbook rebuild`")
     yield _check_batches(reader)
     yield _check_transfers(reader)
+    yield _check_statements(reader)
     sums = check_totals(reader)
     if sums.different:
         told = f"differ from the rows on {', '.join(sums.different[:SHOWN])}"

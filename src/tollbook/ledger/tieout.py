@@ -68,6 +68,38 @@ def check_transfers(source: Reader | Path) -> TransferTieOut:
     return read(source, query)
 
 
+class StatementTieOut(NamedTuple):
+    """How many statements were looked at, and the names of those whose lines are not what their entries say."""
+
+    compared: int
+    different: list[str]
+
+
+def check_statements(source: Reader | Path) -> StatementTieOut:
+    """Prove that each statement has the lines that its entry says: how many, and their sum in each currency."""
+
+    def query(lake: Lake) -> StatementTieOut:
+        ((compared,),) = lake.rows("SELECT count(*) FROM statements")
+        told = (
+            "SELECT import_id, lines, unnest(map_keys(totals)) AS currency, "
+            "CAST(unnest(map_values(totals)) AS DECIMAL(38,12)) AS amount FROM statements"
+        )
+        found = (
+            "SELECT import_id, currency, CAST(sum(amount) AS DECIMAL(38,12)) AS amount FROM statement_lines "
+            "WHERE amount IS NOT NULL GROUP BY import_id, currency"
+        )
+        counted = "SELECT import_id, count(*) AS held FROM statement_lines GROUP BY import_id"
+        different = lake.rows(
+            f"SELECT import_id FROM statements LEFT JOIN ({counted}) USING (import_id) "
+            "WHERE lines <> coalesce(held, 0) UNION SELECT import_id FROM ("
+            f"(SELECT import_id, currency, amount FROM ({told}) EXCEPT ALL {found}) UNION ALL "
+            f"({found} EXCEPT ALL SELECT import_id, currency, amount FROM ({told}))) ORDER BY 1"
+        )
+        return StatementTieOut(compared, [name for (name,) in different])
+
+    return read(source, query)
+
+
 def check_totals(source: Reader | Path) -> TieOut:
     """Prove that the totals are the sums of the rows, for every bucket and key."""
 
