@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statement_files import read, sample, short, total
 
@@ -111,6 +111,7 @@ def test_a_file_is_recognised_as_what_it_is(kind: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "path"), SAMPLES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_broken_file_is_read_or_refused(kind: str, path: str, data: st.DataObject) -> None:
     """Cut, and with bytes changed: lines, problems or one BadInput, and nothing else."""

@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statement_files import read, sample, short
 
@@ -46,6 +46,7 @@ def test_a_count_that_is_none_is_told() -> None:
     assert reading.problem_count == 2
 
 
+@settings(deadline=None)
 @given(*(st.integers(0, 10**9) for _ in range(5)))
 def test_every_token_is_in_one_class(plain: int, cached: int, half: int, twelve: int, other: int) -> None:
     """Disjoint classes sum to the vendor's input."""

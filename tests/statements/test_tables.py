@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statement_files import read, sample, short
 
@@ -204,6 +204,7 @@ def test_a_row_that_is_cut_or_has_no_time_is_told() -> None:
     assert [problem.where for problem in reading.problems] == ["line 2", "line 4"] and len(lines) == 1
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_broken_tables_are_read_or_refused(data: st.DataObject) -> None:
     """Cut, and with bytes changed, in either form: lines, problems, or BadInput."""

@@ -15,7 +15,7 @@ from tollbook.core.faults import Tampered
 from tollbook.journal.entry import ObjectNamed
 
 STATEMENT_KINDS: Final = frozenset(("statement.imported",))
-LINE_BYTES: Final = 64 * 1024
+LINE_BYTES: Final = 256 * 1024
 _CHUNK: Final = 1 << 16
 
 

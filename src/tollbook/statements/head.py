@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tollbook.core.faults import BadInput
 from tollbook.core.money import format_decimal
 from tollbook.statements.document import Head, Problem, exact_difference, exact_sum
-from tollbook.statements.reading import Reading
+from tollbook.statements.reading import Reading, refuse_long
 
 _NAMES: Final = ("vendor", "number", "issued", "currency", "net", "tax", "gross", "reference", "account")
 
@@ -20,6 +20,7 @@ def check_head(reading: Reading, told: Head) -> Head:
     """
     given = {name: _one(name, getattr(reading.head, name), getattr(told, name)) for name in _NAMES}
     merged = replace(told, **given)
+    refuse_long(merged)
     currency = merged.currency or (next(iter(reading.totals)) if len(reading.totals) == 1 else None)
     if (merged.net, merged.tax, merged.gross) == (None, None, None):
         return merged

@@ -2,7 +2,7 @@
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, BinaryIO, NoReturn
 
 from tollbook.core.faults import BadInput
@@ -56,7 +56,10 @@ def _refuse_depth(source: bytes) -> None:
 def _number(text: str) -> Decimal:
     if len(text) > MAX_DIGITS + 8:
         raise BadInput(f"the number {text[:20]}... has more digits than a statement can hold")
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise BadInput(f"the number {text[:40]} is not one that a statement can hold") from None
     if number and abs(number.adjusted()) > MAX_EXPONENT:
         raise BadInput(f"the number {text} is outside 1e-{MAX_EXPONENT}..1e{MAX_EXPONENT}")
     return number if number else Decimal(0)

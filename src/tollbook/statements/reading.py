@@ -11,8 +11,10 @@ from tollbook.journal.statement import StatementLine
 from tollbook.statements.document import Head, Importer, Line, Problem, exact_difference, exact_product, exact_sum
 
 MAX_LINES: Final = 20_000_000
-KEPT_PROBLEMS: Final = 100
+KEPT_PROBLEMS: Final = 50
 TEXT_LIMIT: Final = 1000
+HEAD_LIMIT: Final = 200
+CURRENCIES: Final = 50
 AMOUNT_LIMIT: Final = Decimal(10) ** 26
 QUANTITY_LIMIT: Final = Decimal(10) ** 38
 DAY: Final = 86_400_000_000
@@ -48,6 +50,7 @@ class Reading:
                 self.tell(item)
             else:
                 self.head = item
+                refuse_long(item)
         if not self.count:
             told = "; ".join(f"{one.where}: {one.what}" for one in self.problems[:3])
             raise BadInput(f"the file holds no line of a statement ({self.importer.kind}){': ' * bool(told)}{told}")
@@ -60,7 +63,8 @@ class Reading:
         else:
             self.problem_count += 1
         if len(self.problems) < KEPT_PROBLEMS:
-            self.problems.append(Problem(_cut(problem.where), _cut(problem.what), _cut(problem.do), problem.severity))
+            where, what, do = (_cut(text, HEAD_LIMIT) for text in (problem.where, problem.what, problem.do))
+            self.problems.append(Problem(where, what, do, problem.severity))
 
     def _take(self, line: Line) -> StatementLine:
         self.count += 1
@@ -78,24 +82,24 @@ class Reading:
             begins=line.begins,
             ends=line.ends,
             kind=line.kind,
-            item=_cut(line.item),
-            usage_class=_text(line.usage_class),
+            item=self._text(line.item) or "",
+            usage_class=self._text(line.usage_class),
             known=line.is_known,
             quantity=quantity,
             stated_quantity=stated_quantity,
-            unit=_text(line.unit),
+            unit=self._text(line.unit),
             amount=amount,
             stated_amount=stated_amount,
             currency=line.currency if amount is not None else None,
-            account=_text(line.account),
-            project=_text(line.project),
-            vendor_key=_text(line.vendor_key),
-            model=_text(line.model),
-            region=_text(line.region),
-            tier=_text(line.tier),
-            processing=_text(line.processing),
-            context=_text(line.context),
-            vendor_request_id=_text(line.vendor_request_id),
+            account=self._text(line.account),
+            project=self._text(line.project),
+            vendor_key=self._text(line.vendor_key),
+            model=self._text(line.model),
+            region=self._text(line.region),
+            tier=self._text(line.tier),
+            processing=self._text(line.processing),
+            context=self._text(line.context),
+            vendor_request_id=self._text(line.vendor_request_id),
             maturity=self._maturity(line.ends),
         )
 
@@ -112,6 +116,8 @@ class Reading:
             return None, format_decimal(line.amount)
         rounded = line.amount.quantize(_PLACES, context=_ROUNDING)
         rest = exact_difference(line.amount, rounded)
+        if len(self.totals) > CURRENCIES:
+            raise BadInput(f"the file has amounts in more than {CURRENCIES} currencies: this is no statement")
         self.totals[line.currency] = exact_sum(self.totals.get(line.currency, Decimal(0)), rounded)
         if rest:
             self.rounding[line.currency] = exact_sum(self.rounding.get(line.currency, Decimal(0)), rest)
@@ -130,6 +136,15 @@ class Reading:
         whole = format_decimal(units.to_integral_value())
         return whole, stated if stated != whole else None
 
+    def _text(self, text: str | None) -> str | None:
+        """A word of the vendor as it is kept; nothing written is not said."""
+        if not text:
+            return None
+        if len(text) > TEXT_LIMIT:
+            told = f"a text of {len(text):,} letters, {text[:40]!r}..."
+            self.tell(Problem("lines", told, f"its first {TEXT_LIMIT:,} letters are kept", "note"))
+        return _cut(text)
+
     def _maturity(self, ends: int) -> str:
         """How final the vendor's figure is: without the instant at which it was given, nobody can say `final`."""
         if self.importer.type not in ("usage_export", "cost_report"):
@@ -147,10 +162,15 @@ class Reading:
             self.tell(Problem("amounts", told, "nothing: every line keeps its exact figure", "note"))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
+def _cut(text: str, limit: int = TEXT_LIMIT) -> str:
+    """A text of bounded length that can be written as UTF-8."""
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    return shown if shown.isascii() else shown.encode("utf-8", "backslashreplace").decode()
 
 
-def _text(text: str | None) -> str | None:
-    """A word of the vendor as it is kept; nothing written is not said."""
-    return _cut(text) if text else None
+def refuse_long(head: Head) -> None:
+    """Raises BadInput when what a document says of itself is too long for an entry."""
+    for name in ("vendor", "number", "issued", "reference", "account"):
+        value = getattr(head, name)
+        if value is not None and (len(value) > HEAD_LIMIT or _cut(value) != value):
+            raise BadInput(f"the document's {name} has more than {HEAD_LIMIT} letters, or what is none: {value[:40]!r}")
