@@ -9,13 +9,15 @@ from msgspec.structs import replace
 
 from tollbook.core.clock import format_instant
 from tollbook.core.faults import BadInput
-from tollbook.journal.entry import ObjectNamed
+from tollbook.journal.entry import LINE_LIMIT, ObjectNamed, encode_payload
 from tollbook.journal.line import Line
 from tollbook.journal.objects import ObjectStore
 from tollbook.journal.recording import BookLane
 from tollbook.journal.statement import StatementImported, StatementProblem
 
 Document = dict[str, Any]
+HEAD_BYTES: Final = 1024
+"""More than the members before the payload of a line take."""
 
 
 class Known(Struct, frozen=True):
@@ -64,6 +66,8 @@ class StatementKeeper:
             problems=[*problems, *entry.problems],
             problem_count=entry.problem_count + sum(one.severity == "problem" for one in problems),
         )
+        if len(encode_payload(entry)) > LINE_LIMIT - HEAD_BYTES:
+            raise BadInput("no statement: what is said of the document does not fit a line of the journal")
         sequence, digest = self._lane.append("statement.imported", entry)
         self._take(entry)
         place = {"lane": self._lane.name, "sequence": sequence, "digest": digest}
@@ -92,6 +96,10 @@ class StatementKeeper:
         return replaced, problems
 
     def _require(self, named: ObjectNamed) -> None:
+        try:
+            self._objects.path(named.sha256)
+        except ValueError as fault:
+            raise BadInput(f"no statement: {fault}") from None
         with self._objects.open(named.sha256) as stream:
             if stream.seek(0, 2) != named.bytes:
                 raise BadInput(
