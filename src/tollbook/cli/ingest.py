@@ -60,7 +60,8 @@ def show_status(document: Document) -> RenderableType:
         )
     parts += [table if document["dialects"] else Text("no span of an inference has come in"), Text()]
     for tenant, count in document["counted"].items():
-        told = f"{screen.escape(tenant)}: {count:,} requests rest on spans; the others have a better evidence"
+        noun = "request rests" if count == 1 else "requests rest"
+        told = f"{screen.escape(tenant)}: {count:,} {noun} on spans; of the others there is better evidence"
         parts.append(Text(told))
     for one in document["shared_answers"]:
         told = f"one answer, several tenants: {screen.escape(one['response_id'])}: {', '.join(one['tenants'])}"

@@ -20,8 +20,9 @@ def dialect_of(span: Span) -> str:
     for dialect, words in _SCOPES:
         if any(word in scope for word in words):
             return dialect
-    for dialect, prefix in _PREFIXES:
-        if any(name.startswith(prefix) for name in attributes):
+    telling = [name for name in attributes if name.startswith(_TELLING)]
+    for dialect, prefix in _PREFIXES if telling else ():
+        if any(name.startswith(prefix) for name in telling):
             return dialect
     if "gen_ai.provider.name" in attributes:
         return "otel-1.37"
@@ -59,6 +60,8 @@ _PREFIXES: Final = (
     ("litellm", "gen_ai.cost."),
     ("genai-dev", "gen_ai.usage.cache_write.input_tokens"),
 )
+
+_TELLING: Final = tuple(prefix for _, prefix in _PREFIXES)
 
 
 def operation_of(span: Span) -> str | None:

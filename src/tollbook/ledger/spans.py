@@ -66,7 +66,10 @@ def requests_of_trace(source: Reader | Path, trace_id: str, *, tenant: str | Non
         )
         if not rows:
             raise NotFound(f"the book holds no request of trace {wanted}; a span appears within two seconds")
-        found = [{**row, "occurred_at": format_instant(as_folded(row.pop("occurred")))} for row in rows]
+        found = []
+        for row in rows:
+            occurred = format_instant(as_folded(row.pop("occurred")))
+            found.append({**row, "occurred_at": occurred})
         position = position_of(lake)
         parameters = {"trace_id": wanted, "tenant": tenant}
         totals = {"requests": len(found)}
