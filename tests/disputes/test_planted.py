@@ -13,7 +13,7 @@ from tollbook.assembly.inquest import Inquest
 from tollbook.disputes.case import VERDICTS
 from tollbook.disputes.diagnosis import diagnose
 
-ROUNDS = 3
+ROUNDS = 2
 
 
 @pytest.fixture(scope="module")
