@@ -77,6 +77,16 @@ def test_the_same_period_told_anew_replaces_the_former(book: Path, tmp_path: Pat
     assert lines(book, [])["total"]["lines"] == 5 + 3
 
 
+def test_what_is_said_of_a_document_later_is_not_lost(book: Path) -> None:
+    """The same file with a total that was not given before replaces the former; as it was given then, it is known."""
+    from decimal import Decimal
+
+    take(book)
+    told = take(book, type="invoice", head=Head(gross=Decimal("3.85"), number="I-1"))
+    assert (told.duplicate, told.entry.statement, told.entry.revises) == (False, "S-2", ["S-1"])
+    assert [take(book).entry.statement, entries(book)] == ["S-1", 2]
+
+
 def test_a_total_that_the_lines_do_not_come_to(book: Path) -> None:
     """Off by a cent is said, to the cent; a credit note and a number given twice are told apart."""
     from decimal import Decimal

@@ -33,6 +33,14 @@ class Known(Struct, frozen=True):
     number: str | None
     begins: int | None
     ends: int | None
+    type: str
+    issued: str | None
+    currency: str | None
+    net: str | None
+    tax: str | None
+    gross: str | None
+    reference: str | None
+    observed: int | None
     revised: bool = False
 
 
@@ -52,8 +60,8 @@ class StatementKeeper:
             entry = msgspec.json.decode(arguments["entry"], type=StatementImported)
         except (KeyError, TypeError, msgspec.MsgspecError) as fault:
             raise BadInput(f"no statement: {fault}") from None
-        former = next((one for one in self._known.values() if one.sha256 == entry.sha256), None)
-        if former is not None and (former.importer, former.mapping) == (entry.importer, entry.mapping):
+        former = next((one for one in self._known.values() if _is_same(one, entry)), None)
+        if former is not None:
             return {"entry": msgspec.to_builtins(replace(entry, statement=former.statement)), "duplicate": True}
         for named in (entry.object, *([entry.source] if entry.source is not None else [])):
             self._require(named)
@@ -112,6 +120,14 @@ class StatementKeeper:
         for name in entry.revises:
             if name in self._known:
                 self._known[name] = replace(self._known[name], revised=True)
+
+
+_SAID: Final = tuple(name for name in Known.__struct_fields__ if name not in ("statement", "revised"))
+
+
+def _is_same(one: Known, entry: StatementImported) -> bool:
+    """The same file, read in the same way, with the same said of it."""
+    return all(getattr(one, name) == getattr(entry, name) for name in _SAID)
 
 
 def _is_of_one_source(one: Known, entry: StatementImported) -> bool:
