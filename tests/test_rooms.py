@@ -19,6 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "evidence": {"core", "journal"},
     "disputes": {"core", "journal"},
     "ingest": {"core", "dialects", "journal", "pricing", "gateway"},
+    "reconciliation": {"core", "journal", "pricing", "ledger"},
     "quote": {"core", "providers", "pricing"},
     "statements": {"core", "journal"},
     "simulator": {"core"},
