@@ -103,5 +103,5 @@ def _helps(left: Difference, candidate: Candidate) -> bool:
     """Whether its effect lies between nothing and the difference in every class it touches, and somewhere is not 0."""
     pairs = [(left[name], effect.quantity.low) for name, effect in candidate.effects.items() if name in left]
     return any(least for _, least in pairs) and all(
-        least == 0 or (least < 0) == (value < 0) and abs(least) <= abs(value) for value, least in pairs
+        least == 0 or ((least < 0) == (value < 0) and abs(least) <= abs(value)) for value, least in pairs
     )
