@@ -44,7 +44,6 @@ def test_a_planted_fault_is_named(cause: str) -> None:
         if named == {cause} and abs(found[cause] - planted) <= abs(planted) // 100:
             right += 1
         confused.update(named or {"unexplained"})
-    print(f"{cause}: {dict(confused)}")
     assert right >= 19, dict(confused)
 
 
@@ -78,7 +77,6 @@ def test_mixtures_are_told_apart() -> None:
             right += 1
         else:
             wrong["+".join(sorted(chosen)) + " -> " + "+".join(sorted(named))] += 1
-    print(f"mixtures: {right} of 60; {dict(wrong)}")
     assert right >= 48, wrong
 
 

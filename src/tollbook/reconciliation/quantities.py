@@ -56,7 +56,7 @@ def _best(left: Difference, fitting: list[tuple[Candidate, ...]]) -> list[Explai
     """The narrowest set; where others are about as narrow, its causes stand for one of several each."""
     best = fitting[0]
     rivals = [one for one in fitting[1:] if _width(one) < CLEARLY * max(1, _width(best))]
-    shared = set(best).intersection(*rivals) if rivals else set(best)
+    shared = [one for one in best if all(one in rival for rival in rivals)]
     among = tuple(sorted({one.cause for chosen in (best, *rivals) for one in chosen if one not in shared}))
     parts = _divide(left, best)
     return [

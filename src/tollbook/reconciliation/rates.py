@@ -118,7 +118,7 @@ def of_series(buckets: Mapping[int, Sequence[Priced]]) -> dict[int, str]:
     ratio = common([cell for start in odd for cell in buckets[start] if cell.ours])
     if odd == starts and ratio is not None and ratio < 1:
         return dict.fromkeys(odd, "discount")
-    if odd == starts[-len(odd) :] and ratio is not None and len(odd) > 1:
+    if odd != starts and odd == starts[-len(odd) :] and ratio is not None and len(odd) > 1:
         return dict.fromkeys(odd, "price_change_mid_period")
     if odd == starts[: len(odd)] and _allowance([buckets[start] for start in odd]):
         return dict.fromkeys(odd, "free_allowance")
