@@ -64,8 +64,8 @@ def cause_of(cells: Sequence[Priced], model: str | None, *, processing_known: bo
     for ratio, cause, classes in _OF_CLASSES:
         if all(cell.class_.startswith(classes) and cell.is_at(ratio) for cell in odd):
             return (cause,)
-    if len(odd) == len(cells) and (ratio := common(odd)) is not None:
-        return _of_all(ratio, model, processing_known=processing_known)
+    if len(odd) == len(cells) and (whole := common(odd)) is not None:
+        return _of_all(whole, model, processing_known=processing_known)
     return ()
 
 
