@@ -230,7 +230,7 @@ def no_price(of: Month) -> int:
 def revised(of: Month) -> int:
     place = _somewhere(of)
     of.maturity[place] = "provisional"
-    return _more(of, place, {"input": of.random.randrange(1_000, 90_000)})
+    return _more(of, place, {"input": -of.random.randrange(1_000, 90_000)})
 
 
 def inflated(of: Month) -> int:

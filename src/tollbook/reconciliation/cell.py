@@ -30,12 +30,13 @@ class Scope(NamedTuple):
 
 class Side(NamedTuple):
     """What one book has of one cell: `lines` is how many lines of it, `unit` the last digit they are written to, in
-    picodollars (0: exact)."""
+    picodollars (0: exact); `unpriced` how much of the quantity has no amount."""
 
     quantity: int | None
     amount: int | None
     lines: int = 0
     unit: int = 0
+    unpriced: int = 0
 
 
 NOTHING: Final = Side(0, 0)

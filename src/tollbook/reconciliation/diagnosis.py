@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from tollbook.core.usage import COUNTERS
+from tollbook.core.usage import CLASSES, COUNTERS
 from tollbook.reconciliation.causes import AMBIGUOUS, WITHIN_TOLERANCE, causes
 from tollbook.reconciliation.cell import REQUESTS, Bucket, Candidate, Pair, Scope, Share
 from tollbook.reconciliation.finding import Finding, finding
@@ -29,9 +29,11 @@ class Tolerance(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What of the vendor's account is ours: the keys our gateway has used, as the vendor names them."""
+    """What of the vendor's account is ours: the keys our gateway has used, as the vendor names them; or, where its book
+    divides by projects only, those."""
 
     keys: frozenset[str]
+    projects: bool = False
 
 
 class Question(NamedTuple):
@@ -90,11 +92,34 @@ def _scope(question: Question, shares: _Shares) -> None:
     for pair in shares:
         key = pair.scope.vendor_key
         if key is not None and key not in question.known.keys:
-            _take(pair, shares, "bypass_unknown_key", f"no request of ours was ever sent with the key {key}")
+            _take(pair, shares, *_stranger(key, question.known))
+        elif pair.class_ in _LINES:
+            _take(pair, shares, *_LINES[pair.class_])
+        elif pair.class_ not in CLASSES:
+            _take(pair, shares, *_unnamed(pair))
         elif pair.class_ in COUNTERS and pair.class_ != REQUESTS and not pair.ours.quantity and pair.theirs.amount:
             _take(pair, shares, "tool_fee_unmetered", f"the vendor bills {pair.class_}; our record has none")
         elif pair.scope.tier == "priority" and pair.theirs.quantity and pair.theirs.amount == 0 and pair.ours.amount:
             _take(pair, shares, "priority_tier_absent", "usage of the tier priority has no line of cost")
+
+
+_LINES: Final = {
+    "tax": ("currency_or_tax", "a line of tax; our record is without"),
+    "credit": ("discount", "a line of credit; our record is at the price list"),
+    "fee": ("tool_fee_unmetered", "a line of fees; our record has none"),
+}
+
+
+def _stranger(key: str, known: Known) -> tuple[str, str]:
+    if known.projects:
+        return "other_environment", f"no request of ours was ever sent for the project {key}"
+    return "bypass_unknown_key", f"no request of ours was ever sent with the key {key}"
+
+
+def _unnamed(pair: Pair) -> tuple[str, str]:
+    if pair.scope.model is None:
+        return "virtual_currency", f"the vendor's line {pair.class_!r} names no model and no class of ours"
+    return "tool_fee_unmetered", f"the vendor's line {pair.class_!r} is no class of ours"
 
 
 def _series(shares: _Shares) -> dict[Scope, list[Pair]]:
@@ -174,7 +199,7 @@ def _rates(shares: _Shares) -> None:
     for pairs in _series(shares).values():
         buckets: dict[int, list[Pair]] = defaultdict(list)
         for pair in pairs:
-            if pair.ours.amount is None and pair.ours.quantity and pair.theirs.amount:
+            if pair.ours.quantity and pair.theirs.amount and (pair.ours.amount is None or pair.ours.unpriced):
                 _take(pair, shares, "unpriced_model", "tokens on our record without an amount")
             elif not _left(pair, shares)[0] and not _moved(shares[pair]) and pair.class_ != REQUESTS:
                 buckets[pair.bucket.since].append(pair)
@@ -210,7 +235,7 @@ def _finding(pair: Pair, found: list[Share], tolerance: Tolerance, *, asked: boo
     amount = pair.amount - sum(one.amount for one in found)
     theirs = pair.theirs.quantity if pair.theirs.amount is None else pair.theirs.amount
     left = quantity if pair.theirs.amount is None else amount
-    if left and pair.maturity == "provisional" and left > 0:
+    if left < 0 and pair.maturity == "provisional":  # the vendor's figure only grows until it is final
         return finding(pair, [*found, Share("late_revision", quantity, amount, causes()["late_revision"].signature)])
     small = abs(quantity) <= int(tolerance.relative * abs(pair.theirs.quantity or 0))
     if (quantity or amount) and small and tolerance.passes(left, theirs or 0):
