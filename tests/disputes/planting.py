@@ -47,10 +47,10 @@ class Sown(NamedTuple):
 class Field:
     """Writes requests into a lane, priced by real price books. `cheaper` is in force from `changed` on."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, ago: int = 48 * HOUR) -> None:
         self.book: Final = Book.open(root)
         self.chance: Final = random.Random(seed)
-        self.clock: Final = ToldClock(now() - 48 * HOUR)
+        self.clock: Final = ToldClock(now() - ago)
         self.changed: Final = self.clock.instant + 24 * HOUR
         self.lane: Final[Lane] = begin_lane(self.book, "worker", self.clock)
         self.old: Final = base_book()
@@ -87,11 +87,20 @@ class Field:
         tier_asked: str | None = None,
         priced: bool = True,
         client: str = "answered",
+        key_id: str | None = None,
         **settled: Any,
     ) -> Sown:
         """An attempt from its opening to its settlement."""
         known = Attempt(
-            number=number, vendor="openai", vendor_key="main", model_sent=model, reason=reason, tier_asked=tier_asked
+            number=number,
+            vendor="openai",
+            vendor_key="main",
+            vendor_key_id=key_id,
+            model_sent=model,
+            reason=reason,
+            tier_asked=tier_asked,
+            body_bytes=4000,
+            output_limit=1000,
         )
         kind = "request.opened" if number == 1 else "attempt.opened"
         sequence, opened = self.lane.append(kind, encode_payload(RequestEntry(request=request, attempt=known)))
