@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec.inspect as inspect
@@ -20,6 +21,7 @@ from tollbook.journal.finding import FINDINGS
 from tollbook.ledger.schema import TABLES
 from tollbook.providers.contract import CONVENTIONS
 from tollbook.providers.registry import BY_FORMAT
+from tollbook.reconciliation.causes import Cause, causes
 from tollbook.registry.duties import duties
 
 REFERENCE: Final = pathlib.Path(__file__).parent.parent.parent / "docs" / "reference"
@@ -272,6 +274,48 @@ def duties_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def causes_page() -> str:
+    """The closed list of causes, by what they are; each has a page of its own."""
+    lines = [
+        "# Causes of differences",
+        "",
+        _NOTE,
+        "Why a vendor's book and ours differ ([reconciliation](../reconciliation.md)). Codes are never renamed.",
+        "",
+        "| cause | what it is | nature | more has |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| [`{one.code}`](causes/{one.code}.md) | {one.title} | {one.nature} | {_MORE[one.direction]} |"
+        for one in CAUSES
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cause_page(cause: Cause) -> str:
+    """One cause: how it shows, what settles it, and how it is found."""
+    rows = {
+        "nature": cause.nature + (": it reverses by itself" if cause.nature == "timing" else ""),
+        "more has": _MORE[cause.direction],
+        "how it shows": cause.signature,
+        "what settles it": cause.settles,
+        "found by": _FOUND[cause.shown_by],
+    }
+    lines = [f"# `{cause.code}`", "", _NOTE, f"{cause.title}.", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {text} |" for name, text in rows.items()]
+    return "\n".join([*lines, "", "[All causes](../causes.md)"]) + "\n"
+
+
+CAUSES: Final = tuple(causes().values())
+_MORE: Final = {"theirs": "the vendor", "ours": "we", "either": "either", "none": "neither: the total is the same"}
+_FOUND: Final = {
+    "cell": "the two sides of a cell alone",
+    "record": "traits of our record: the attempts behind the cell",
+    "series": "several cells together",
+    "elsewhere": "another check: a vendor's cell does not differ by it",
+    "ask": "nobody here: only the vendor can settle it",
+}
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
@@ -282,6 +326,8 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "formats.md": formats_page,
     "duties.md": duties_page,
     "price-differences.md": differences_page,
+    "causes.md": causes_page,
+    **{f"causes/{one.code}.md": partial(cause_page, one) for one in CAUSES},
 }
 
 

@@ -10,6 +10,7 @@ from tollbook.reconciliation.cell import Scope, Share, Side
 from tollbook.reconciliation.drift import Passed
 from tollbook.reconciliation.finding import Finding
 from tollbook.reconciliation.run import RULES, Run, ranked
+from tollbook.reconciliation.theirs import CURRENCY
 
 Document = dict[str, Any]
 
@@ -21,6 +22,7 @@ def document_of(run: Run) -> Document:
     return {
         "run": run.name,
         "vendor": asked.vendor,
+        "currency": CURRENCY,
         "period": {"from": parameters["from"], "to": parameters["to"]},
         "inputs": {
             "position": {"number": run.position.number, "digest": run.position.digest},
