@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--chunk-ms", type=int, default=usual.chunk_ms, metavar="MS")
     parser.add_argument("--chunk-tokens", type=int, default=usual.chunk_tokens, metavar="N")
     parser.add_argument("--later-ms", type=int, default=usual.later_ms, metavar="MS")
+    parser.add_argument("--report-lag-ms", type=int, default=usual.report_lag_ms, metavar="MS")
     parser.add_argument("--aws-key", metavar="ID:SECRET", help="verify Bedrock's signatures with it")
     parser.add_argument("--abort-billing", choices=["whole", "generated"], default=usual.abort_billing)
     parser.add_argument("--tls-cert", type=pathlib.Path, metavar="PEM")
@@ -55,6 +56,7 @@ async def _serve(options: argparse.Namespace) -> None:
         chunk_ms=options.chunk_ms,
         chunk_tokens=options.chunk_tokens,
         later_ms=options.later_ms,
+        report_lag_ms=options.report_lag_ms,
         abort_billing=options.abort_billing,
         aws_key=options.aws_key,
     )

@@ -51,6 +51,10 @@ class Call(Struct):
         """The first value of a parameter in the query."""
         return parse_qs(self.query).get(name, [None])[0]
 
+    def parameters(self, name: str) -> list[str]:
+        """All values of a parameter in the query."""
+        return parse_qs(self.query).get(name, [])
+
     @property
     def attempt_id(self) -> str | None:
         return self.header(b"x-tollbook-attempt-id")

@@ -22,6 +22,7 @@ from tollbook.simulator.job import Job, meter
 from tollbook.simulator.pricelist import Model
 from tollbook.simulator.question import Question
 from tollbook.simulator.reply import Reply
+from tollbook.simulator.reports import REPORT_PATH, report
 from tollbook.simulator.rule import STATUS_FAULTS, Rule
 from tollbook.simulator.rulebook import Rulebook, Scene
 from tollbook.simulator.shelf import Refusal, Shelf, Undone
@@ -36,8 +37,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     `abort_billing` says what is billed when an answer is not delivered to its end: the `whole` answer (a vendor that
     generates on, noticing nothing), or what was `generated` until then. `later_ms` is how long batches and
-    background responses take. `aws_key` is `ID:SECRET`: Bedrock's signatures are then verified with it, else any
-    well-formed one is accepted.
+    background responses take; what was billed within `report_lag_ms` is not in the reports yet. `aws_key` is
+    `ID:SECRET`: Bedrock's signatures are then verified with it, else any well-formed one is accepted.
     """
 
     seed: int = 0
@@ -45,6 +46,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     chunk_ms: int = 0
     chunk_tokens: int = 4
     later_ms: int = 0
+    report_lag_ms: int = 0
     abort_billing: Literal["whole", "generated"] = "whole"
     aws_key: str | None = None
 
@@ -80,7 +82,7 @@ class Service:
 
     def note(self, call: Call, model: str | None = None) -> None:
         """Write a request down as received, once. The simulator's own endpoints are not a vendor's."""
-        if call.noted or call.path.startswith(ADMIN_PATH):
+        if call.noted or call.path.startswith((ADMIN_PATH, REPORT_PATH)):
             return
         call.noted = True
         target = call.found.target if call.found else None
@@ -110,6 +112,8 @@ class Service:
         """Answer a request whose body has arrived."""
         if call.path.startswith(ADMIN_PATH):
             return administer(call, self.rulebook, self.books, self.reset)
+        if call.path.startswith(REPORT_PATH):
+            return report(call, self.books.billed, self.clock() - self._settings.report_lag_ms * 1000)
         vendor = call.found.target.vendor if call.found else UNKNOWN
         try:
             return self._serve(call)
