@@ -41,6 +41,7 @@ class Known(Struct, frozen=True):
     gross: str | None
     reference: str | None
     observed: int | None
+    object: ObjectNamed
     revised: bool = False
 
 
@@ -122,12 +123,16 @@ class StatementKeeper:
                 self._known[name] = replace(self._known[name], revised=True)
 
 
-_SAID: Final = tuple(name for name in Known.__struct_fields__ if name not in ("statement", "revised"))
+_NOT_SAID: Final = frozenset(("statement", "revised", "observed", "object"))
+_SAID: Final = tuple(name for name in Known.__struct_fields__ if name not in _NOT_SAID)
 
 
 def _is_same(one: Known, entry: StatementImported) -> bool:
-    """The same file, read in the same way, with the same said of it."""
-    return all(getattr(one, name) == getattr(entry, name) for name in _SAID)
+    """The same file, read in the same way, with the same said of it. What is pulled again later is the same as long as
+    no line of it has become more final."""
+    if not all(getattr(one, name) == getattr(entry, name) for name in _SAID):
+        return False
+    return one.observed == entry.observed or (entry.grade == "pulled" and one.object == entry.object)
 
 
 def _is_of_one_source(one: Known, entry: StatementImported) -> bool:

@@ -10,7 +10,7 @@ import typer
 from tollbook.cli import exits, screen
 from tollbook.cli.options import BookOption, ConfigOption, JsonOption, book_root, read_instant, read_names
 from tollbook.cli.provenance import provenance
-from tollbook.cli.statement_screen import show_import, show_lines, show_list, show_one
+from tollbook.cli.statement_screen import show_import, show_lines, show_list, show_one, show_pulled
 from tollbook.core.clock import format_instant
 from tollbook.core.faults import BadInput
 from tollbook.core.money import parse_decimal
@@ -38,6 +38,9 @@ def import_(
         Path | None, typer.Option("--mapping", help="A file that says what the columns of any table mean.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read it and say what it holds; change nothing.")] = False,
+    vendor: Annotated[
+        str | None, typer.Option("--vendor", help="Whose it is, as the configuration names the vendor.")
+    ] = None,
     observed: Annotated[
         str | None, typer.Option("--observed", help="When the vendor gave it; without it nothing counts as final.")
     ] = None,
@@ -70,6 +73,7 @@ def import_(
     if type_ is not None and type_ not in DOCUMENT_TYPES:
         raise BadInput(f"--type: found {type_!r}; allowed: {', '.join(DOCUMENT_TYPES)}")
     head = Head(
+        vendor=vendor,
         number=number,
         issued=issued,
         currency=currency,
@@ -126,6 +130,36 @@ def show(
         screen.print_json(document)
     else:
         screen.console().print(show_one(document))
+
+
+@app.command("pull")
+def pull_(
+    vendor: Annotated[str, typer.Argument(help="A vendor of the configuration that has `statements`.")],
+    since: Annotated[str, typer.Option("--from", help="From this UTC day on.")],
+    until: Annotated[str, typer.Option("--to", help="Before this UTC day.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Pull a vendor's own reports of usage and cost, day by day, each as a statement.
+
+    What was pulled before and is the same changes nothing; what is told otherwise now replaces it. Leaves with 1 when
+    some statement has problems, or the vendor did not answer; what was taken in by then stays.
+    """
+    from tollbook.assembly.pulling import days_of, pull
+    from tollbook.cli.pulled import account_of, pulled_document
+
+    begins, ends = read_instant("--from", since), read_instant("--to", until)
+    if begins is None or ends is None:
+        raise BadInput("--from and --to: say which days to pull")
+    days = days_of(begins, ends)
+    root, account, reports = account_of(config, vendor)
+    document = pulled_document(account, (since, until), pull(root, account, reports, days))
+    if json:
+        screen.print_json(document)
+    else:
+        screen.console().print(show_pulled(document))
+    if any(one["problem_count"] for one in document["statements"]):
+        sys.exit(exits.FINDINGS)
 
 
 @app.command("lines")

@@ -36,6 +36,27 @@ def show_import(document: Document) -> RenderableType:
     return Group(*parts, Text(), show_provenance(document["provenance"]))
 
 
+def show_pulled(document: Document) -> RenderableType:
+    """The screen of `statement pull`."""
+    counted = f"{document['new']} new, {document['replaced']} of them replace what was told before"
+    head = Text(f"{screen.escape(document['vendor'])} from {screen.escape(document['origin'])}: {counted}")
+    if document["empty"]:
+        head.append(f"; {document['empty']} reports were empty")
+    table = _table("day", "report", "statement", "lines", "total", "problems", "")
+    for one in document["statements"]:
+        said = "as before" if one["duplicate"] else f"replaces {', '.join(one['revises'])}" if one["revises"] else ""
+        table.add_row(
+            one["day"],
+            one["kind"],
+            one["import_id"] or Text("nothing", style="dim"),
+            screen.number(one["lines"]),
+            _sums(one["totals"]),
+            screen.number(one["problem_count"]),
+            Text(said, style="dim"),
+        )
+    return Group(head, Text(), table, Text(), show_provenance(document["provenance"]))
+
+
 def show_list(document: Document) -> RenderableType:
     """The screen of `statement list`."""
     if not document["statements"]:

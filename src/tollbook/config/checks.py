@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from ipaddress import ip_address
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from tollbook.config.reader import Place, Reader, unknown
@@ -52,10 +53,20 @@ def _check_ingest(settings: Settings, tenants: Iterable[str], reader: Reader) ->
         _check_known("tenant", [key.tenant], tenants, ("ingest", "keys", index, "tenant"), reader)
 
 
+_WITH_REPORTS: Final = ("openai", "anthropic")
+
+
 def _check_vendor(vendor: Vendor, place: Place, tenants: Iterable[str], reader: Reader) -> None:
     problem = _problem_of_url(vendor.base_url)
     if problem:
         reader.problem((*place, "base_url"), problem)
+    if vendor.statements is not None:
+        problem = _problem_of_url(vendor.statements.url) if vendor.statements.url is not None else None
+        if problem:
+            reader.problem((*place, "statements", "url"), problem)
+        if vendor.format not in _WITH_REPORTS:
+            told = f"vendors of format {vendor.format} have no reports to pull; import their files"
+            reader.problem((*place, "statements"), told)
     _check_unique([key.name for key in vendor.keys], (*place, "keys"), reader)
     for index, key in enumerate(vendor.keys):
         _check_known("tenant", key.tenants, tenants, (*place, "keys", index, "tenants"), reader)

@@ -203,6 +203,22 @@ class VendorKey(Struct, frozen=True, kw_only=True):
         return f"VendorKey({self.name!r}, {reference_of(self.secret)})"
 
 
+class StatementSource(Struct, frozen=True, kw_only=True):
+    """Where a vendor's own reports of usage and cost are pulled from."""
+
+    secret: Annotated[str, Meta(extra=_SECRET, description="The admin key that opens them. " + _KEPT_IN)]
+    url: Annotated[
+        str | None,
+        Meta(
+            title="an address such as https://api.example.com",
+            description="Where they are served; absent: the address of OpenAI or Anthropic, by the vendor's format.",
+        ),
+    ] = None
+
+    def __repr__(self) -> str:
+        return f"StatementSource({self.url!r}, {reference_of(self.secret)})"
+
+
 class Vendor(Struct, frozen=True, kw_only=True):
     """A place to send attempts."""
 
@@ -245,6 +261,10 @@ class Vendor(Struct, frozen=True, kw_only=True):
     ] = None
     ca_file: Annotated[
         str | None, Meta(description="Certificates (PEM) to trust instead of the system's; for a vendor of your own.")
+    ] = None
+    statements: Annotated[
+        StatementSource | None,
+        Meta(description="Its admin API, for `tollbook statement pull`. Absent: statements are imported from files."),
     ] = None
 
 
