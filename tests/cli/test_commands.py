@@ -84,7 +84,7 @@ def served() -> Iterator[Served]:
     secrets = {f"DEMO_{tenant.upper()}_KEY": key for tenant, key in keys.items()}
     secrets |= {"DEMO_OPENAI_KEY": "sk-sim-canary-1", "DEMO_ANTHROPIC_KEY": "sk-sim-canary-2"}
     with tempfile.TemporaryDirectory() as name:
-        with Stage(Path(name), demo_traffic.CONFIG, secrets) as stage:
+        with Stage(Path(name), demo_traffic.configuration(secrets), secrets) as stage:
             shots = demo_traffic.shots(COUNT, keys, seed=1)
             tally = asyncio.run(send_all(stage.gateway_url, shots, connections=8))
         yield Served(Path(name), stage.book, tally)

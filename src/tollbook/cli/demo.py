@@ -51,7 +51,8 @@ def demo(
     keys = {tenant: f"demo-{tenant}-{secrets.token_hex(12)}" for tenant in demo_traffic.TENANTS}
     own = {f"DEMO_{tenant.upper()}_KEY": key for tenant, key in keys.items()}
     own |= {name: f"sk-sim-{secrets.token_hex(12)}" for name in ("DEMO_OPENAI_KEY", "DEMO_ANTHROPIC_KEY")}
-    with _directory(directory, keep) as place, Stage(place, demo_traffic.CONFIG, own, seed=seed) as stage:
+    text = demo_traffic.configuration(own)
+    with _directory(directory, keep) as place, Stage(place, text, own, seed=seed) as stage:
         console.print(f"gateway {stage.gateway_url}, two vendors {stage.vendor_url}")
         console.print(f"book {screen.escape(stage.book)}")
         tally = _send(stage, count, keys, seed, quiet=json)
@@ -114,6 +115,7 @@ def _read(stage: "Stage", tally: "Tally") -> Document:
     story = next(one.request_id for one in reversed(tally.results) if _is_story(one.shot.headers))
     received, billed = read_books(stage.vendor_books)
     from tollbook.cli.demo_dispute import settle
+    from tollbook.cli.demo_reconciliation import compare
 
     return {
         "sent": sent,
@@ -122,6 +124,7 @@ def _read(stage: "Stage", tally: "Tally") -> Document:
         "trace": with_names(stage.book, trace(stage.book, story or "")),
         "verify": document_of(verify(stage.book), {}),
         "vendor": vendors_side(stage.book, received, billed),
+        "reconciliation": compare(stage),
         "dispute": settle(stage.book, story or "", stage.directory / "dispute.tollbook"),
         "provenance": provenance({"requests": sent}, rows=sent),
     }
@@ -150,6 +153,7 @@ def _wait(stage: "Stage", sent: int) -> Document:
 
 def _show(console: Console, document: Document) -> None:
     from tollbook.cli.demo_dispute import show_dispute
+    from tollbook.cli.demo_reconciliation import show_reconciliation
 
     total = document["report"]["total"]
     console.print(Rule("tollbook report --by tenant,model", align="left", style="dim"))
@@ -171,6 +175,7 @@ def _show(console: Console, document: Document) -> None:
         f"{screen.money(vendor['amounts']['USD'])}. Attempt by attempt:"
     )
     console.print(_compared(vendor["compared"]))
+    show_reconciliation(console, document["reconciliation"])
     show_dispute(console, document["dispute"])
     console.print("Try next: tollbook demo --keep, then trace, find, report and verify in another terminal.")
 

@@ -11,11 +11,14 @@ CONFIG: Final = """\
 book: ./book
 gateway: {listen: "{gateway}", timeouts: {first_byte: 2s}, shutdown_grace: 5s}
 vendors:
-  openai: {format: openai, base_url: "{openai}", keys: [{name: main, secret: "env:DEMO_OPENAI_KEY", id: key_demo}]}
+  openai:
+    format: openai
+    base_url: "{openai}"
+    keys: [{name: main, secret: "env:DEMO_OPENAI_KEY", id: "{openai_key}"}]
   claude:
     format: anthropic
     base_url: "{anthropic}"
-    keys: [{name: main, secret: "env:DEMO_ANTHROPIC_KEY", id: apikey_demo}]
+    keys: [{name: main, secret: "env:DEMO_ANTHROPIC_KEY", id: "{anthropic_key}"}]
 models:
   gpt-4o-mini: {targets: [{vendor: openai, model: gpt-4o-mini}]}
   claude-haiku-4-5: {targets: [{vendor: claude, model: claude-haiku-4-5}]}
@@ -28,6 +31,17 @@ tenants:
   globex: {keys: [{name: globex-prod, secret: "env:DEMO_GLOBEX_KEY"}], workloads: [mail]}
   initech: {keys: [{name: initech-lab, secret: "env:DEMO_INITECH_KEY"}], workloads: [reports]}
 """
+
+
+def configuration(secrets: dict[str, str]) -> str:
+    """The configuration, with the ids by which the vendors' reports call the keys."""
+    from tollbook.simulator.books import account_of
+
+    text = CONFIG
+    for vendor in ("openai", "anthropic"):
+        text = text.replace(f"{{{vendor}_key}}", account_of(secrets[f"DEMO_{vendor.upper()}_KEY"]))
+    return text
+
 
 TENANTS: Final = {"acme": ("search", "support"), "globex": ("mail",), "initech": ("reports",)}
 STORY: Final = "story"

@@ -78,7 +78,7 @@ def _causes(document: Document) -> list[RenderableType]:
             screen.exact_money(one["amount_usd"]),
             screen.number(one["cells"]),
             one["nature"] or "",
-            _meaning(one["cause"]),
+            Text(_meaning(one["cause"])).append_text(_example(document, one["cause"])),
         )
     return [table, Text()]
 
@@ -90,8 +90,21 @@ def _meaning(cause: str) -> str:
     return known[cause].title if cause in known else _SAID[cause]
 
 
+def _example(document: Document, cause: str) -> Text:
+    """The evidence of the share with most money, and its first request."""
+    shares = [share for cell in document["cells"] for share in cell["causes"] if share["cause"] == cause]
+    best = max(shares, key=lambda share: abs(parse_amount(share["amount_usd"])))
+    told = [best["evidence"], *best["among"], *best["requests"][:1]]
+    return Text("\n" + "; ".join(screen.escape(part) for part in told), style="dim")
+
+
 def _open_cells(document: Document) -> list[Document]:
-    return [cell for cell in document["cells"] if cell["verdict"] not in ("agrees", "explained")]
+    """Cells with something left over, and those that nothing here can settle."""
+    return [
+        cell
+        for cell in document["cells"]
+        if cell["unexplained"] != {"quantity": 0, "amount_usd": "0"} or cell["verdict"] == "cannot_settle"
+    ]
 
 
 def _left(document: Document) -> list[RenderableType]:
@@ -132,6 +145,9 @@ def _remarks(document: Document) -> list[RenderableType]:
             side = "above" if one["cells_above"] > one["cells_below"] else "below"
             what = f"{screen.escape(one['model'] or 'no model')} {one['class']}"
             lines.append(f"drift: {what}: {cells} lie {side} ours inside the tolerance, {one['amount_usd']} USD in all")
+    not_over = sum(cell["verdict"] == "open" for cell in document["cells"])
+    if not_over:
+        lines.append(f"not final: {not_over:,} cells are of a time that is not over")
     for one in document["left_out"]:
         amount = f"{one['amount']} {one['currency']}" if one["amount"] else "no amount"
         of = f" of {one['statement']}" if one["statement"] else ""

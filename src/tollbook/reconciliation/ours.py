@@ -72,7 +72,7 @@ def _where(inputs: Inputs, span: tuple[int, int]) -> str:
 def _quantities(lake: Lake, inputs: Inputs, span: tuple[int, int], grain: int, *, ended: bool) -> Iterator[Used]:
     keys, where = f"{_slots(grain, ended=ended)}, {_PLACE}", _where(inputs, span)
     parameters = {"vendor": inputs.vendor}
-    sent = "sum(a.attempts) FILTER (a.outcome <> 'not_sent')"
+    sent = "sum(a.attempts) FILTER (a.outcome <> 'not_sent' AND a.billable IS NOT FALSE)"
     for row in lake.rows(
         f"SELECT {keys}, {sent}, {_TOKENS}, {_UNPRICED} FROM attempts a WHERE {where} GROUP BY ALL", parameters
     ):

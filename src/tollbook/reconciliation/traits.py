@@ -126,7 +126,8 @@ def _effects(cause: str, odd: Odd) -> dict[str, Band]:
         for name in {*limits, *odd.usage}
         if name != REQUESTS
     }
-    return effects
+    # Vendors count what they bill: an attempt that we take for free is not among our requests, and may be among theirs.
+    return effects | ({REQUESTS: Band(0, 1)} if odd.billable is False else {})
 
 
 _COLUMNS: Final = (
