@@ -34,11 +34,11 @@ def test_descriptors_that_are_never_closed_are_seen() -> None:
 
 
 @pytest.mark.timeout(240)
-def test_half_a_minute_of_mixed_traffic_loses_nothing(tmp_path: Path) -> None:
+def test_twenty_seconds_of_mixed_traffic_lose_nothing(tmp_path: Path) -> None:
     """Every attempt that the vendor received is in the book once with the vendor's own usage, all kinds of requests,
     clients that leave and reloads included; the report's sums are the vendor's; what ended becomes visible; and no
     process grows."""
-    outcome = soak(tmp_path, 30, rate=60, seed=3)
+    outcome = soak(tmp_path, 20, rate=60, seed=3)
     assert not outcome.problems, table(outcome)
-    assert outcome.figures["attempts"] >= 1500
-    assert outcome.figures["visible_seconds"]["samples"] >= 50
+    assert outcome.figures["attempts"] >= 1000
+    assert outcome.figures["visible_seconds"]["samples"] >= 30

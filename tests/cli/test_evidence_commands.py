@@ -11,6 +11,8 @@ from test_commands import check, run
 from tollbook.assembly import service
 from tollbook.journal.book import Book
 
+pytestmark = pytest.mark.xdist_group("evidence-commands")
+
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:

@@ -11,6 +11,8 @@ from test_commands import check, run
 from tollbook.assembly import service
 from tollbook.ledger.report import report
 
+pytestmark = pytest.mark.xdist_group("explain")
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -12,6 +12,8 @@ from tollbook.cli.main import app
 from tollbook.core.faults import BadInput, NotFound
 from tollbook.ledger.rebuild import rebuild
 
+pytestmark = pytest.mark.xdist_group("ingest-status")
+
 ROOT = Path(__file__).parent.parent.parent
 TRACE = "a" * 32
 

@@ -11,6 +11,8 @@ from twobooks import KEYS, TwoBooks
 
 from tollbook.core.money import format_amount
 
+pytestmark = pytest.mark.xdist_group("reconcile")
+
 
 class Faulty(NamedTuple):
     books: TwoBooks
@@ -18,8 +20,8 @@ class Faulty(NamedTuple):
     retried: str
 
 
-def imported(books: TwoBooks, directory: Path) -> None:
-    for file in books.statements(directory):
+def imported(books: TwoBooks, directory: Path, *, keys_in_costs: bool = True) -> None:
+    for file in books.statements(directory, keys_in_costs=keys_in_costs):
         ran = run("statement", "import", str(file), "--book", str(books.root))
         assert ran.code == 0, ran.out + ran.err
     assert run("rebuild", "--book", str(books.root)).code == 0
@@ -51,8 +53,11 @@ def test_a_clean_period_agrees(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
+    return planted_books(tmp_path_factory.mktemp("reconcile"))
+
+
+def planted_books(directory: Path, *, keys_in_costs: bool = True) -> Faulty:
     """Four faults in four cells, and what each comes to in picodollars."""
-    directory = tmp_path_factory.mktemp("reconcile")
     books = TwoBooks(directory / "book")
     field, planted = books.field, {}
     left = {"outcome": "client_gone", "basis": "estimated", "raw": None, "client": "gone"}
@@ -69,7 +74,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
     planted["tool_fee_unmetered"] = 550_000_000_000
     books.fee(1, "web search tool calls", 55, planted["tool_fee_unmetered"])
     books.finish()
-    imported(books, directory)
+    imported(books, directory, keys_in_costs=keys_in_costs)
     return Faulty(books, planted, again.id)
 
 
@@ -90,6 +95,18 @@ def test_differences_are_named_with_their_money(faulty: Faulty) -> None:
     assert retried == {faulty.retried}
     amounts = [Decimal(one["amount_usd"]) for one in document["causes"]]
     assert [abs(one) for one in amounts] == sorted((abs(one) for one in amounts), reverse=True)
+
+
+def test_money_without_keys_is_explained_by_usage_with_keys(tmp_path: Path) -> None:
+    """Where the cost report knows no keys and the usage export does, each fault is found all the same: told by the
+    usage, with the money of the cells of cost."""
+    faulty = planted_books(tmp_path, keys_in_costs=False)
+    document = reconciled(faulty.books, code=1)
+    found = {one["cause"]: Decimal(one["amount_usd"]) for one in document["causes"]}
+    assert found == {cause: Decimal(format_amount(amount)) for cause, amount in faulty.planted.items()}
+    assert document["totals"]["unexplained_usd"] == "0"
+    keys = {cell["vendor_key"] for cell in document["cells"] if cell["theirs"]["amount_usd"] is None}
+    assert keys == {*KEYS, "key_leaked"}
 
 
 def test_the_screen_says_it_as_finance_reads_it(faulty: Faulty) -> None:

@@ -14,6 +14,8 @@ from tollbook.assembly import service
 from tollbook.cli import screen
 from tollbook.registry.secret import hash_of, is_secret, read_key
 
+pytestmark = pytest.mark.xdist_group("registry-commands")
+
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -9,6 +9,8 @@ from test_commands import SCHEMAS, run
 
 from tollbook.assembly import service
 
+pytestmark = pytest.mark.xdist_group("statement-commands")
+
 COSTS = Path(__file__).parent.parent / "statements" / "openai_costs" / "page.json"
 
 

@@ -13,6 +13,8 @@ from tollbook.assembly.inquest import Inquest
 from tollbook.disputes.case import VERDICTS
 from tollbook.disputes.diagnosis import diagnose
 
+pytestmark = pytest.mark.xdist_group("planted")
+
 ROUNDS = 2
 
 

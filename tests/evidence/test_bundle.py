@@ -26,6 +26,8 @@ from tollbook.journal.recording import BookLane
 from tollbook.journal.tail import lane_directories
 from tollbook.journal.verify import verify
 
+pytestmark = pytest.mark.xdist_group("bundle")
+
 SCRIPT = Path(__file__).parent.parent.parent / "examples" / "verify-bundle.mjs"
 NODE = shutil.which("node")
 

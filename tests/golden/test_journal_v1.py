@@ -24,6 +24,8 @@ from tollbook.ledger.schema import SCHEMA_VERSION
 from tollbook.ledger.tieout import check_totals
 from tollbook.ledger.trace import trace
 
+pytestmark = pytest.mark.xdist_group("journal-v1")
+
 HERE = Path(__file__).parent
 FROZEN = HERE / f"journal-v1.schema-{SCHEMA_VERSION}.json"
 """Digests by table. A new schema version brings a file of its own; the ones before stay as they were."""

@@ -44,6 +44,8 @@ from tollbook.journal.sealing import Sealer
 from tollbook.journal.segment import segments
 from tollbook.journal.verify import Verification, verify
 
+pytestmark = pytest.mark.xdist_group("verify")
+
 
 class Made(NamedTuple):
     """A book and its lanes by what they are for; and a checkpoint kept when half of it was written."""

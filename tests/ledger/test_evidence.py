@@ -85,7 +85,7 @@ def test_what_the_gateway_recorded_counts_whatever_came_first(tmp_path: Path, *,
     """One request seen by the gateway and told of by three spans is one request with the gateway's numbers."""
     found = {
         repr(told_in_order(tmp_path / str(number), list(order), apart=apart))
-        for number, order in enumerate(list(permutations([gateway, *SPANS]))[::5])
+        for number, order in enumerate(list(permutations([gateway, *SPANS]))[::9])
     }
     assert len(found) == 1
     assert "{'gateway': 1}" in found.pop()
@@ -96,7 +96,7 @@ def test_of_several_spans_the_best_counts_whatever_came_first(tmp_path: Path, *,
     """The complete one with ten tokens, once, though it came twice and a partial one with twenty came too."""
     found = {
         repr(told_in_order(tmp_path / str(number), list(order), apart=apart))
-        for number, order in enumerate(permutations(SPANS))
+        for number, order in enumerate(list(permutations(SPANS))[::2])
     }
     assert len(found) == 1
     assert "{'input': 10, 'output': 1}" in found.pop()

@@ -13,6 +13,8 @@ from tollbook.journal.line import Line
 from tollbook.ledger.find import find
 from tollbook.ledger.reader import Reader
 
+pytestmark = pytest.mark.xdist_group("find")
+
 Told = tuple[Reader, Open, Open, Line]
 
 

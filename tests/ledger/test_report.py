@@ -21,6 +21,8 @@ from tollbook.ledger.loader import Loader
 from tollbook.ledger.reader import Reader, position_at
 from tollbook.ledger.report import report
 
+pytestmark = pytest.mark.xdist_group("report")
+
 DST_START = parse_instant("2026-10-30T00:00:00Z")
 
 

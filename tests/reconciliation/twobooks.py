@@ -34,6 +34,7 @@ class TwoBooks:
         self.meter: Final[Counter[tuple[Place, str]]] = Counter()
         self.money: Final[Counter[tuple[Place, str]]] = Counter()
         self.extra: Final[list[dict[str, Any]]] = []
+        self._keys_in_costs = True
         for number in range(requests):
             self.field.clock.instant = self.first + 2 * DAY * (number + 1) // (requests + 2)
             self.call(chance=number)
@@ -68,8 +69,9 @@ class TwoBooks:
         self.field.clock.instant = self.first + 2 * DAY + HOUR
         self.field.finish()
 
-    def statements(self, directory: Path) -> tuple[Path, Path]:
-        """The vendor's usage export and cost report."""
+    def statements(self, directory: Path, *, keys_in_costs: bool = True) -> tuple[Path, Path]:
+        """The vendor's usage export and cost report; the latter with keys, or without as Anthropic's is."""
+        self._keys_in_costs = keys_in_costs
         usage, costs = directory / "usage.json", directory / "costs.json"
         usage.write_text(json.dumps(self._page(self._usage)))
         costs.write_text(json.dumps(self._page(self._costs)))
@@ -121,7 +123,7 @@ class TwoBooks:
             "quantity": quantity,
             "quantity_unit": "tokens",
             "project_id": None,
-            "api_key_id": key,
+            "api_key_id": key if self._keys_in_costs else None,
         }
 
 

@@ -21,6 +21,16 @@ class Grain(NamedTuple):
     classes: frozenset[str]
     notes: tuple[str, ...]
 
+    @property
+    def dimensions(self) -> tuple[bool, ...]:
+        """By which of key, project, region and tier it divides."""
+        return self.by_key, self.by_project, self.by_region, self.by_tier
+
+    def coarser(self, scope: Scope) -> Scope:
+        """A scope of a finer grain without what this one does not divide by."""
+        key = scope.vendor_key if self.by_key or self.by_project else None
+        return Scope(scope.model, key, scope.tier if self.by_tier else None, scope.region if self.by_region else None)
+
     def scope(self, place: Place | Line) -> Scope:
         """The scope that usage or a line belongs to."""
         key = place.key if self.by_key else place.project if self.by_project else None

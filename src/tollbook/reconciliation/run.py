@@ -18,9 +18,10 @@ from tollbook.reconciliation.cell import REQUESTS, Bucket, Pair, Scope
 from tollbook.reconciliation.diagnosis import Known, Question, Tolerance, diagnose
 from tollbook.reconciliation.drift import Passed, passed
 from tollbook.reconciliation.finding import Finding, tie
-from tollbook.reconciliation.grain import Grain, shared, slot_of, used_in
+from tollbook.reconciliation.grain import Grain, slot_of
+from tollbook.reconciliation.layers import layers_of, with_finer
 from tollbook.reconciliation.ours import DAY, Used, read_ours
-from tollbook.reconciliation.pairing import Buckets, pairs_of
+from tollbook.reconciliation.pairing import Buckets
 from tollbook.reconciliation.theirs import Inputs, Statement, Theirs, read_theirs
 from tollbook.reconciliation.timing import SLOT, Timeline
 from tollbook.reconciliation.traits import read_reasons
@@ -67,11 +68,13 @@ def _run(lake: Lake, asked: Asked) -> Run:
     position = position_of(lake, asked.position)
     inputs = Inputs(asked.vendor, asked.since, asked.until, position.number)
     theirs = read_theirs(lake, inputs)
-    slot = slot_of(line.bucket for line in theirs.lines)
-    used = list(read_ours(lake, inputs, slot))
-    grain = shared(theirs.lines, {one.place for one in used})
-    cells = pairs_of(theirs.lines, used_in(grain, used), grain)
-    findings = diagnose(_question(lake, inputs, grain, cells.pairs, used, asked.tolerance))
+    used = list(read_ours(lake, inputs, slot_of(line.bucket for line in theirs.lines)))
+    layers = layers_of(theirs.lines, {one.place for one in used})
+    findings: list[Finding] = []
+    for layer in layers:
+        cells = layer.pairs(used)
+        question = _question(lake, inputs, layer.grain, cells.pairs, used, asked.tolerance)
+        findings += diagnose(with_finer(question, layer.grain, findings))
     return Run(
         name=name_of(asked, position, theirs),
         asked=asked,
@@ -82,7 +85,7 @@ def _run(lake: Lake, asked: Asked) -> Run:
         totals=tie(findings),
         uncovered=cells.uncovered,
         left_out=theirs.left_out,
-        notes=grain.notes,
+        notes=tuple(dict.fromkeys(note for layer in layers for note in layer.grain.notes)),
     )
 
 
