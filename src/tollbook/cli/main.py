@@ -8,6 +8,7 @@ import typer
 
 from tollbook import __version__
 from tollbook.cli import (
+    alerts,
     audit,
     backup,
     charging,
@@ -85,6 +86,7 @@ for name, command in (
     ("report", report.report),
     ("open-items", open_items.open_items),
     ("reconcile", reconcile.reconcile),
+    ("alerts", alerts.alerts),
     ("erase", erase.erase),
     ("login", login.login),
     ("logout", login.logout),

@@ -61,10 +61,11 @@ def reconcile(source: Reader | Path, asked: Asked) -> Run:
 
     Raises NotFound when the ledger holds no position, BadInput when it does not hold the one asked for.
     """
-    return read(source, lambda lake: _run(lake, asked))
+    return read(source, lambda lake: run_in(lake, asked))
 
 
-def _run(lake: Lake, asked: Asked) -> Run:
+def run_in(lake: Lake, asked: Asked) -> Run:
+    """The same within one state of the ledger."""
     position = position_of(lake, asked.position)
     inputs = Inputs(asked.vendor, asked.since, asked.until, position.number)
     theirs = read_theirs(lake, inputs)
