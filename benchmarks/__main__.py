@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import adapters, admission, gateway, journal, ledger, machine, neighbours, rating, subject
+from benchmarks import adapters, admission, gateway, journal, ledger, machine, neighbours, rating, reconciling, subject
 
 app = typer.Typer(add_completion=False, help="Measure tollbook, beside whichever peers are installed.")
 
@@ -19,7 +19,16 @@ def everything(context: typer.Context) -> None:
         print(line)
     print(flush=True)
     if context.invoked_subcommand is None:
-        for part in (gateway.run, journal.run, ledger.run, rating.run, adapters.run, admission.run, neighbours.run):
+        for part in (
+            gateway.run,
+            journal.run,
+            ledger.run,
+            rating.run,
+            reconciling.run,
+            adapters.run,
+            admission.run,
+            neighbours.run,
+        ):
             part()
             print(flush=True)
 
@@ -48,6 +57,12 @@ def _journal(requests: Annotated[int, typer.Option(help="Size of the book that i
 def _ledger(requests: Annotated[int, typer.Option(help="Size of the book that is loaded.")] = 200_000) -> None:
     """The ledger: loading, rebuilding, asking."""
     ledger.run(requests)
+
+
+@app.command("reconciling")
+def _reconciling(attempts: Annotated[int, typer.Option(help="How many attempts there are.")] = 1_000_000) -> None:
+    """Reconciliation: a month of attempts against a month of statement lines."""
+    reconciling.run(attempts)
 
 
 app.command("rating")(rating.run)

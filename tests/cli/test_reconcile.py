@@ -109,6 +109,21 @@ def test_money_without_keys_is_explained_by_usage_with_keys(tmp_path: Path) -> N
     assert keys == {*KEYS, "key_leaked"}
 
 
+def test_a_row_that_stands_twice_and_one_that_was_never_sent(tmp_path: Path) -> None:
+    """Defects of our own record by their names, with what they take away, to the picodollar."""
+    books = TwoBooks(tmp_path / "book")
+    field = books.field
+    raw = books.field.raw()
+    for _ in range(2):
+        once = field.attempt(field.request(), model=CHEAP, key_id=KEYS[0], raw=raw, response_id="resp_twice")
+    books.bill(field.clock.instant, CHEAP, KEYS[0], classes(raw))
+    sent = field.attempt(field.request(), model=DEAR, key_id=KEYS[1], raw=field.raw(), outcome="not_sent")
+    books.finish()
+    imported(books, tmp_path)
+    found = {one["cause"]: one["amount_usd"] for one in reconciled(books, code=1)["causes"]}
+    assert found == {"duplicate_record": format_amount(-once.charged), "never_sent": format_amount(-sent.charged)}
+
+
 def test_the_screen_says_it_as_finance_reads_it(faulty: Faulty) -> None:
     """The sums first, then causes by their money with what they mean."""
     since, until = faulty.books.days()

@@ -45,6 +45,7 @@ class Used(NamedTuple):
 
 
 _PLACE: Final = "a.vendor_key_id, coalesce(a.project, a.workspace), a.model, a.region, a.tier, a.processing"
+_READ: Final = "occurred, recorded, vendor_key_id, project, workspace, model, region, tier, processing"
 _TOKENS: Final = ", ".join(f"sum(a.{quote(name)})" for name in TOKEN_CLASSES)
 _UNPRICED: Final = ", ".join(f"sum(a.{quote(name)}) FILTER (a.amount_expected IS NULL)" for name in TOKEN_CLASSES)
 
@@ -85,7 +86,8 @@ def _quantities(lake: Lake, inputs: Inputs, span: tuple[int, int], grain: int, *
                 yield Used(begun, until, place, name, int(quantity), 0, int(unpriced or 0))
     for row in lake.rows(
         f"SELECT {keys}, other.key, sum(other.value), sum(other.value) FILTER (a.amount_expected IS NULL) FROM (SELECT "
-        f"*, unnest(map_entries(usage_other)) AS other FROM attempts a WHERE {where}) a GROUP BY ALL",
+        f"{_READ}, amount_expected, unnest(map_entries(usage_other)) AS other FROM attempts a "
+        f"WHERE {where} AND usage_other IS NOT NULL) a GROUP BY ALL",
         parameters,
     ):
         begun, until, place, (name, quantity, unpriced) = _key(row)
@@ -102,7 +104,8 @@ def _amounts(lake: Lake, inputs: Inputs, span: tuple[int, int], grain: int, *, e
         "sum(c.quantity) FILTER (c.model IS NOT NULL), "
         "sum(c.quantity) FILTER (c.model IS NOT NULL AND c.amount_expected IS NULL) "
         "FROM charges c JOIN (SELECT "
-        f"DISTINCT ON (lane, sequence, number, rating) * FROM attempts a WHERE {_where(inputs, span)}) a "
+        f"DISTINCT ON (lane, sequence, number, rating) lane, sequence, number, rating, {_READ} FROM attempts a "
+        f"WHERE {_where(inputs, span)}) a "
         f"USING (lane, sequence, number, rating) WHERE c.position <= {inputs.position} "
         f"AND c.occurred >= {since} AND c.occurred < {until} GROUP BY ALL",
         {"vendor": inputs.vendor},

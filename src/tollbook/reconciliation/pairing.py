@@ -56,8 +56,9 @@ def pairs_of(lines: Sequence[Line], ours: Sums, grain: Grain) -> Cells:
         elif sides[place][0].quantity is None:
             sides[place] = (sides[place][0]._replace(quantity=side.quantity), min(maturity, sides[place][1], key=_rank))
     mine, uncovered = _mine(ours, finer, sides)
+    silent = _maturities(sides)
     pairs = [
-        Pair(*place, mine.get(place, NOTHING), *sides.get(place, (NOTHING, _maturity(sides, place))))
+        Pair(*place, mine.get(place, NOTHING), *sides.get(place, (NOTHING, silent.get(place[1], "provisional"))))
         for place in sorted({*sides, *mine}, key=_order)
     ]
     return Cells(pairs, uncovered)
@@ -101,10 +102,12 @@ def _mine(
     return sides_of_ours, uncovered
 
 
-def _maturity(sides: Mapping[_Place, tuple[Side, Maturity]], place: _Place) -> Maturity:
-    """How final the vendor's silence is: as its other figures of the same time are."""
-    same = [maturity for (_, bucket, _), (_, maturity) in sides.items() if bucket == place[1]]
-    return min(same, key=_rank) if same else "provisional"
+def _maturities(sides: Mapping[_Place, tuple[Side, Maturity]]) -> dict[Bucket, Maturity]:
+    """How final the vendor's silence is in each bucket: as its other figures of that time are."""
+    found: dict[Bucket, Maturity] = {}
+    for (_, bucket, _), (_, maturity) in sides.items():
+        found[bucket] = min(found.get(bucket, maturity), maturity, key=_rank)
+    return found
 
 
 def _rank(maturity: Maturity) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from tollbook.ledger.lake import Lake
 from tollbook.ledger.reader import Position, Reader, position_of, read
 from tollbook.reconciliation.causes import causes
-from tollbook.reconciliation.cell import REQUESTS, Bucket, Pair, Scope
+from tollbook.reconciliation.cell import REQUESTS, Pair, Scope
 from tollbook.reconciliation.diagnosis import Known, Question, Tolerance, diagnose
 from tollbook.reconciliation.drift import Passed, passed
 from tollbook.reconciliation.finding import Finding, tie
@@ -23,7 +23,7 @@ from tollbook.reconciliation.layers import layers_of, with_finer
 from tollbook.reconciliation.ours import DAY, Used, read_ours
 from tollbook.reconciliation.pairing import Buckets
 from tollbook.reconciliation.theirs import Inputs, Statement, Theirs, read_theirs
-from tollbook.reconciliation.timing import SLOT, Timeline
+from tollbook.reconciliation.timing import SLOT, Timeline, may_be_timing
 from tollbook.reconciliation.traits import read_reasons
 
 RULES: Final = 1
@@ -116,19 +116,23 @@ def _question(
     buckets = Buckets(pair.bucket for pair in pairs)
     return Question(
         pairs=pairs,
-        timelines=_timelines(lake, inputs, grain, {scope for scope, _ in wanted}, buckets.all),
+        timelines=_timelines(lake, inputs, grain, _scopes_of_timing(pairs)),
         candidates=read_reasons(lake, inputs, grain, buckets, wanted),
         known=known,
         tolerance=tolerance,
     )
 
 
-def _timelines(
-    lake: Lake, inputs: Inputs, grain: Grain, scopes: set[Scope], buckets: list[Bucket]
-) -> dict[Scope, Timeline]:
-    """Our record in slots from a day before the period to a day after it; none for a single bucket, which shows nothing
-    of clocks."""
-    if len(buckets) < 2:
+def _scopes_of_timing(pairs: Sequence[Pair]) -> set[Scope]:
+    series: dict[Scope, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        series[pair.scope].append(pair)
+    return {scope for scope, found in series.items() if may_be_timing(found)}
+
+
+def _timelines(lake: Lake, inputs: Inputs, grain: Grain, scopes: set[Scope]) -> dict[Scope, Timeline]:
+    """Our record in slots from a day before the period to a day after it."""
+    if not scopes:
         return {}
     lines: dict[Scope, tuple[_Slots, _Slots]] = {scope: (_slots(), _slots()) for scope in scopes}
     wider = inputs._replace(since=inputs.since - DAY, until=inputs.until + DAY)

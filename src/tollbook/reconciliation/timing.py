@@ -21,6 +21,8 @@ SHIFTS: Final = tuple(
     )
 )
 """Whole hours first, the nearest first: of offsets that count alike the plainest is named."""
+FEWEST: Final = (1, 10)
+"""The part of a series' buckets that has to differ: another way of counting moves something nearly everywhere."""
 LEAVES: Final = 50
 """A way of counting may leave one in so many of what differed before."""
 RIVAL: Final = 3
@@ -63,11 +65,22 @@ _Line = Mapping[str, _Sums]
 _EMPTY: Final = _Sums([], [0], [0])
 
 
+def may_be_timing(pairs: Iterable[Pair]) -> bool:
+    """Whether enough buckets of a series differ to look at clocks at all."""
+    all_, differing = set[Bucket](), set[Bucket]()
+    for pair in pairs:
+        all_.add(pair.bucket)
+        if pair.quantity:
+            differing.add(pair.bucket)
+    part, whole = FEWEST
+    return len(differing) > 1 and len(differing) * whole >= len(all_) * part
+
+
 def count_again(pairs: Sequence[Pair], timeline: Timeline) -> Counted | None:
     """The way of counting that explains the differences of one scope's cells, if there is one."""
-    before = _total(pair.quantity for pair in pairs)
-    if not before or len({pair.bucket for pair in pairs}) < 2:
+    if not may_be_timing(pairs):
         return None
+    before = _total(pair.quantity for pair in pairs)
     begun, ended = _line(timeline.begun), _line(timeline.ended)
     edge = _left(pairs, ended, 0)
     zone, shift = min((_left(pairs, begun, shift), place, shift) for place, shift in enumerate(SHIFTS))[::2]

@@ -141,14 +141,16 @@ def _read(lake: Lake, inputs: Inputs) -> Iterator[Odd]:
     """Attempts that are odd, and later rows of ids that the vendor gave once, in the order of the ledger's key."""
     span = f"occurred >= {timestamp_sql(inputs.since)} AND occurred < {timestamp_sql(inputs.until)}"
     where = f"vendor = $vendor AND position <= {inputs.position} AND attempts > 0 AND {span}"
-    again = (
-        "coalesce(response_id, vendor_request_id) IS NOT NULL AND row_number() OVER (PARTITION BY "
-        "coalesce(response_id, vendor_request_id) ORDER BY occurred, request_id, number) > 1"
-    )
-    odd = "basis IN ('estimated', 'unreported') OR outcome <> 'ok'"
+    name = "coalesce(response_id, vendor_request_id)"
+    # Names first: an order over all rows of a month would not fit in memory.
+    named_twice = f"SELECT {name} FROM attempts WHERE {where} AND {name} IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
+    later = f"SELECT *, row_number() OVER (PARTITION BY {name} ORDER BY occurred, request_id, number) > 1 AS twice"
     rows = lake.rows(
-        f"SELECT {_COLUMNS}, twice FROM (SELECT *, {again} AS twice FROM attempts WHERE {where}) WHERE twice OR {odd} "
-        "ORDER BY occurred, request_id, number",
+        f"SELECT {_COLUMNS}, true FROM ({later} FROM attempts WHERE {where} AND {name} IN ({named_twice})) WHERE twice "
+        f"UNION ALL SELECT {_COLUMNS}, false FROM attempts WHERE {where} AND "
+        "(basis IN ('estimated', 'unreported') OR outcome <> 'ok') AND (lane, sequence, number) NOT IN "
+        f"(SELECT (lane, sequence, number) FROM ({later} FROM attempts WHERE {where} AND {name} IN ({named_twice})) "
+        "WHERE twice) ORDER BY 2, 1",
         {"vendor": inputs.vendor},
     )
     for row in rows:
