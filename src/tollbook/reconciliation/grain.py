@@ -67,10 +67,12 @@ def shared(lines: Sequence[Line], places: Collection[Place]) -> Grain:
         if told and not any(mine(place) is not None for place in places):
             notes.append(f"not divided by {what}: our record does not tell it; {do}")
             return False
+        if told and any(mine(place) is None for place in places):
+            notes.append(f"some attempts of ours have no {what}, and stand in cells of their own; {do}")
         return told
 
     key = both("key", lambda place: place.key, "key", "give each vendor key its `id:` in the configuration")
-    project = not key and both("project", lambda place: place.project, "project", "give vendor keys their `project:`")
+    project = not key and both("project", lambda place: place.project, "project", "give each vendor key its `project:`")
     region = both("region", lambda place: place.region, "region", "its answers name none")
     tier = any(line.tier != "standard" for line in about)
     told = frozenset(line.class_ for line in lines)
