@@ -16,6 +16,7 @@ from tollbook.assembly.identifying import IdentityKeeper
 from tollbook.assembly.imports import StatementKeeper
 from tollbook.assembly.login import prove
 from tollbook.assembly.logins import Logins
+from tollbook.assembly.prices import complete_prices
 from tollbook.assembly.registering import RegistryKeeper
 from tollbook.assembly.wishes import Wishes
 from tollbook.core.faults import BookLocked
@@ -70,6 +71,7 @@ def authorising(
     book: Book, lane: BookLane, personal: PersonalDirectory, registry: RegistryKeeper, transferring: "Transferring"
 ) -> Authorising:
     """What decides which of them are done, and for whom."""
+    complete_prices(book, lane.recovered.prices)
     office, logins = Office.of(lane.recovered.authority), Logins(book.root)
     cases = CaseKeeper(book.root, lane, personal, registry, transferring.lake)
     statements = StatementKeeper(book.root, lane, lane.recovered.statements)

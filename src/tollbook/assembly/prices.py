@@ -39,9 +39,16 @@ def activate(book: Book, lane: BookLane, data: bytes, digest: str, since: int, a
 
 def recover_prices(book: Book) -> None:
     """Make the file anew from the book's own lanes, as after a restore."""
-    told = [msgspec.json.decode(line.bytes, type=PricesActivated) for line in _activated(book)]
+    complete_prices(book, list(_activated(book)))
+
+
+def complete_prices(book: Book, lines: list[Line]) -> None:
+    """Let the file say what these entries say, all there are: whoever wrote the last one may have been killed before he
+    wrote the file. Without entries nothing is touched."""
+    told = [msgspec.json.decode(line.bytes, type=PricesActivated) for line in lines]
     activations = [Activation(one.book, one.since, one.object.sha256) for one in told]
-    write_whole(book.root / FILE, msgspec.json.encode(activations))
+    if activations and activations != read_activations(book.root):
+        write_whole(book.root / FILE, msgspec.json.encode(activations))
 
 
 def _activated(book: Book) -> Iterator[Line]:
@@ -68,7 +75,7 @@ def active_prices(book: Book, at: int) -> str:
     in_force = [one for one in read_activations(book.root) if one.since <= at]
     if not in_force:
         raise BadInput(f"{book.root} has no price book in force; make the book anew with: tollbook init")
-    return max(in_force, key=lambda one: one.since).object
+    return max(reversed(in_force), key=lambda one: one.since).object  # of two from one instant, the later word
 
 
 def read_activations(root: Path) -> list[Activation]:

@@ -44,7 +44,7 @@ class Recovered(NamedTuple):
     asked for; `created` whether the book's birth is on record; `erasures` what was erased from the personal directory,
     to be erased again after a restore; `registry` the lines that the registry is folded from, `authority` those that
     identities and proposals are folded from, `casework` those of cases,
-    `statements` those of vendors' documents, in order.
+    `statements` those of vendors' documents, `prices` those of price books put in force, in order.
     """
 
     number: int
@@ -60,6 +60,7 @@ class Recovered(NamedTuple):
     authority: list[Line]
     casework: list[Line]
     statements: list[Line]
+    prices: list[Line]
 
 
 def decode_heads(line: Line) -> Heads:
@@ -135,6 +136,7 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
     authority: list[Line] = []
     casework: list[Line] = []
     statements: list[Line] = []
+    prices: list[Line] = []
     for line in book_lines(book_root):
         created = created or line.kind == "book.created"
         if line.kind == "lane.closed":
@@ -149,6 +151,8 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             casework.append(line)
         if line.kind in STATEMENT_KINDS:
             statements.append(line)
+        if line.kind == "prices.activated":
+            prices.append(line)
         number = heads_number(line.bytes) if line.kind == "heads" else None
         if number is None:
             continue
@@ -165,7 +169,7 @@ def recover(book_root: Path, *, root_at: int = 0) -> Recovered:
             earlier = tree.root()
     heads = decode_heads(last) if last else None
     lanes = {head.lane: head for head in heads.lanes if head.lane not in heads.closed} if heads else {}
-    told = (erasures, registry, authority, casework, statements)
+    told = (erasures, registry, authority, casework, statements, prices)
     return Recovered(tree.size, digest, lanes, known, ends, tree, earlier, created, *told)
 
 
