@@ -23,12 +23,13 @@ Place = tuple[int, str, str]
 
 
 class TwoBooks:
-    """Two days of traffic. `meter` is the vendor's count by day, model, key and class; `money` in picodollars."""
+    """Some days of traffic. `meter` is the vendor's count by day, model, key and class; `money` in picodollars."""
 
-    def __init__(self, root: Path, seed: int = 1, requests: int = 40) -> None:
+    def __init__(self, root: Path, seed: int = 1, requests: int = 40, days: int = 2) -> None:
         service.init(root)
         self.root: Final = root
-        self.field: Final = Field(root, seed, ago=5 * DAY)
+        self.length: Final = days
+        self.field: Final = Field(root, seed, ago=(days + 2) * DAY)
         self.field.changed = self.field.clock.instant + 1000 * DAY  # no change of price here
         self.first: Final = (self.field.clock.instant // DAY + 1) * DAY
         self.meter: Final[Counter[tuple[Place, str]]] = Counter()
@@ -36,12 +37,12 @@ class TwoBooks:
         self.extra: Final[list[dict[str, Any]]] = []
         self._keys_in_costs = True
         for number in range(requests):
-            self.field.clock.instant = self.first + 2 * DAY * (number + 1) // (requests + 2)
+            self.field.clock.instant = self.first + days * DAY * (number + 1) // (requests + 2)
             self.call(chance=number)
 
     def days(self) -> tuple[str, str]:
         """The period for `--from` and `--to`."""
-        return _day(self.first), _day(self.first + 2 * DAY)
+        return _day(self.first), _day(self.first + self.length * DAY)
 
     def call(self, *, chance: int = 0, billed: dict[str, int] | None = None, **facts: Any) -> dict[str, int]:
         """One request on our record; the vendor bills what it served, or `billed`."""
@@ -66,7 +67,7 @@ class TwoBooks:
 
     def finish(self) -> None:
         """Load our side."""
-        self.field.clock.instant = self.first + 2 * DAY + HOUR
+        self.field.clock.instant = self.first + self.length * DAY + HOUR
         self.field.finish()
 
     def statements(self, directory: Path, *, keys_in_costs: bool = True) -> tuple[Path, Path]:
@@ -78,7 +79,7 @@ class TwoBooks:
         return usage, costs
 
     def _page(self, results: Any) -> dict[str, Any]:
-        seconds = [self.first // 1_000_000 + number * 86_400 for number in range(3)]
+        seconds = [self.first // 1_000_000 + number * 86_400 for number in range(self.length + 1)]
         buckets = [
             {"object": "bucket", "start_time": since, "end_time": until, "results": list(results(number))}
             for number, (since, until) in enumerate(pairwise(seconds))

@@ -17,7 +17,7 @@ from tollbook.reconciliation.ours import Place, Used
 from tollbook.reconciliation.pairing import Buckets, Cells, pairs_of
 from tollbook.reconciliation.theirs import Line
 
-_SHOWN: Final = 5
+_KEPT: Final = 200
 
 
 class Layer(NamedTuple):
@@ -80,4 +80,4 @@ def _certain(cause: str, found: Sequence[tuple[str, Share]]) -> Candidate:
     effects = {name: Effect(Band(quantity, quantity)) for name, quantity in sums.items() if quantity}
     requests = tuple(dict.fromkeys(request for _, share in found for request in share.requests))
     evidence = dict.fromkeys(share.evidence for _, share in found)
-    return Candidate(cause, effects, requests[:_SHOWN], "; ".join(evidence), certain=True)
+    return Candidate(cause, effects, requests[:_KEPT], "; ".join(evidence), certain=True)

@@ -21,8 +21,8 @@ from tollbook.reconciliation.ours import Place
 from tollbook.reconciliation.pairing import Buckets
 from tollbook.reconciliation.theirs import Inputs, tier_of
 
-SHOWN: Final = 5
-"""So many requests stand as evidence of a cause."""
+KEPT: Final = 200
+"""So many requests stand as evidence of a cause in one cell."""
 OUTPUT_BOUND: Final = 131_072
 """The most output that an attempt without a limit of its own is taken to have: the longest that vendors allow."""
 _FAILED: Final = ("client_error", "vendor_error", "rate_limited", "refused")
@@ -108,9 +108,7 @@ def _candidate(cause: str, found: list[Odd], grain: Grain) -> Candidate:
     effects = {name: Effect(Band(low, high)) for name, (low, high) in sums.items() if low or high}
     plural = "attempt" if len(found) == 1 else "attempts"
     evidence = f"{len(found):,} {plural}: {_WORDS[cause]}".replace("attempt: have", "attempt: has")
-    return Candidate(
-        cause, effects, tuple(odd.request_id for odd in found[:SHOWN]), evidence, certain=cause in _CERTAIN
-    )
+    return Candidate(cause, effects, tuple(odd.request_id for odd in found[:KEPT]), evidence, certain=cause in _CERTAIN)
 
 
 def _effects(cause: str, odd: Odd) -> dict[str, Band]:
