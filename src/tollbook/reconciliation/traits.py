@@ -1,8 +1,8 @@
 """What of our record gives reason for a difference: attempts whose usage is not as reported, or should not be there.
 
-Each attempt gives reason for one cause at most: see `cause_of`. Its effect is what it may have
-cost at the vendor beyond what stands on our record: exact where the record is known to be wrong, else a band up to the
-bound that the request itself sets.
+Each attempt gives reason for one cause at most: see `cause_of`. Its effect is what it may have cost at the vendor beyond
+what stands on our record: exact where the record is known to be wrong, else a band up to the bound that the request
+itself sets.
 """
 
 # ruff: noqa: S608  statements are put together from constants of this module; values are parameters
@@ -25,6 +25,8 @@ KEPT: Final = 200
 """So many requests stand as evidence of a cause in one cell."""
 OUTPUT_BOUND: Final = 131_072
 """The most output that an attempt without a limit of its own is taken to have: the longest that vendors allow."""
+PLACEHOLDER: Final = 4
+"""The most output tokens that a first event counts before anything was generated."""
 _FAILED: Final = ("client_error", "vendor_error", "rate_limited", "refused")
 _BROKEN: Final = ("timeout", "truncated", "connect_failed", "unsettled")
 _LEFT: Final = ("client_gone", "cancelled")
@@ -71,6 +73,9 @@ def cause_of(odd: Odd) -> str | None:
         return "duplicate_record"
     if odd.outcome == "not_sent":
         return "never_sent" if odd.charged else None
+    if odd.basis == "provider_reported" and odd.outcome in (*_LEFT, *_BROKEN):
+        # Read to its end, or the first event's count of a stream whose last event is missing.
+        return "placeholder_output" if 1 <= odd.usage.get("output", 0) <= PLACEHOLDER else None
     if odd.outcome in _LEFT:
         return "aborted_stream_billed"
     if odd.outcome in _BROKEN:
@@ -90,6 +95,7 @@ _WORDS: Final = {
     "aborted_stream_billed": "were left before their end",
     "retry_billed_twice": "broke off and were made again",
     "fallback_billed": "broke off and were made elsewhere",
+    "placeholder_output": "broke off with an output of a few tokens, as a first event has",
     "usage_missing": "have no usage from the vendor",
     "failed_request_priced": "failed and are charged",
     "failed_request_billed": "failed and are not charged",
