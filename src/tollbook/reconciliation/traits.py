@@ -1,8 +1,8 @@
 """What of our record gives reason for a difference: attempts whose usage is not as reported, or should not be there.
 
-Each attempt gives reason for one cause at most: see `cause_of`. Its effect is what it may have cost at the vendor beyond
-what stands on our record: exact where the record is known to be wrong, else a band up to the bound that the request
-itself sets.
+Each attempt gives reason for one cause at most: see `cause_of`. Its effect is what it may have cost at the vendor
+beyond what stands on our record: exact where the record is known to be wrong, else a band up to the bound that the
+request itself sets.
 """
 
 # ruff: noqa: S608  statements are put together from constants of this module; values are parameters
